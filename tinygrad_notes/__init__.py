@@ -1,0 +1,8 @@
+"""The calculus of neural networks, run, checked and seen: see `docs/` and the README."""
+
+from . import ops
+from .calculus import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .graph import Node, no_grad, topological_order
+from .ops import *  # noqa: F403
+from .tensor import Tensor
+from .value import Value

@@ -1,0 +1,264 @@
+"""The graph: `Node`, its topological order, the backward pass, and `no_grad`."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Self
+
+from . import ops
+from .numpy_protocol import NumPyProtocol
+from .ops import NODE_KINDS, TABLE, Op
+
+
+class Node(NumPyProtocol):
+    """A value and how it came about: the op, its arguments and its parameters. A leaf has no op.
+
+    Attributes:
+        data: the value (a float for `Value`, an array for `Tensor`).
+        grad: ∂root/∂self of the backward passes: summed over the calls for a leaf, of the last call for the others;
+            `None` until computed.
+        op: the row of the op table that made it, `None` for a leaf.
+        name: what to call it in pictures, derivations and errors.
+        requires_grad: whether gradients flow to it.
+    """
+
+    __slots__ = ("data", "grad", "name", "op", "requires_grad")
+
+    rank: ClassVar[int] = 0
+    """An op on nodes of several kinds is recorded by the kind of highest rank."""
+    array_kind: ClassVar[type[Node]]
+    """The kind that holds arrays, for ops that a scalar node cannot record."""
+
+    data: Any
+    grad: Any
+    op: Op | None
+    name: str | None
+    requires_grad: bool
+
+    def __init_subclass__(cls) -> None:
+        NODE_KINDS[cls] = cls
+
+    @property
+    def parents(self) -> tuple[Any, ...]:
+        """The arguments of the op, in order; one that is no node is a constant and stands here as itself."""
+        raise NotImplementedError
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The op's parameters (`axis`, `shape`, …)."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the data."""
+        raise NotImplementedError
+
+    @classmethod
+    def record(cls, op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Compute `op` on the arguments and return the node that remembers it."""
+        raise NotImplementedError
+
+    def pull(self, g: Any, wanted: Sequence[bool]) -> Sequence[Any]:
+        """The contribution of this node's cotangent `g` to each wanted argument's, as plain data."""
+        raise NotImplementedError
+
+    def push(self, tangents: Sequence[Any], create_graph: bool) -> Any:
+        """The tangent of this node, given those of its arguments (`None` for zero)."""
+        raise NotImplementedError
+
+    def seed(self) -> Any:
+        """The cotangent 1 in the form of this node's data.
+
+        Raises:
+            ValueError: the node is no scalar.
+        """
+        raise NotImplementedError
+
+    def own(self, g: Any, shared: bool) -> Any:
+        """The gradient as this node keeps it; `shared` says that other nodes hold the same memory."""
+        return g
+
+    def named(self, name: str) -> Self:
+        """Name this node; returns it."""
+        self.name = name
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget the gradient: back to `None`, "not computed yet"."""
+        self.grad = None
+
+    def detach(self) -> Self:
+        """A leaf with the same data, through which no gradient flows."""
+        return type(self)(self.data, name=self.name, requires_grad=False)  # type: ignore[call-arg]  # both kinds take these
+
+    def backward(self, cotangent: Any = None, *, create_graph: bool = False) -> None:
+        """Fill `.grad` of every node that this one was computed from.
+
+        Args:
+            cotangent: ∂L/∂self, in the shape of the data; 1 for a scalar if it is not given.
+            create_graph: record the backward pass too, so that gradients are nodes and can be differentiated.
+
+        Raises:
+            ValueError: the node is no scalar and no cotangent is given, or its shape is wrong.
+            RuntimeError: nothing that it was computed from requires a gradient.
+        """
+        if not self.requires_grad:
+            raise RuntimeError(
+                f"backward: {ops.describe(self)} does not depend on anything that requires a gradient; "
+                "make a parameter with requires_grad=True, and compute outside no_grad()."
+            )
+        g = self.seed() if cotangent is None else self.as_cotangent(cotangent)
+        found = cotangents([(self, g)], create_graph=create_graph)
+        holders: dict[int, int] = {id(cotangent): 1}
+        for _, g in found:
+            holders[id(g)] = holders.get(id(g), 0) + 1
+        for node, g in found:
+            g = node.own(g, shared=holders[id(g)] > 1)
+            node.grad = g if node.op is not None or node.grad is None else node.grad + g
+
+    def as_cotangent(self, g: Any) -> Any:
+        """A cotangent from the user, checked against this node's shape.
+
+        Raises:
+            ValueError: the shape differs.
+        """
+        if tuple(ops.shape_of(g)) != self.shape:
+            raise ValueError(
+                f"backward: the cotangent has shape {tuple(ops.shape_of(g))}; expected {self.shape}, as {ops.describe(self)}."
+            )
+        return g
+
+    def __getattr__(self, name: str) -> Any:
+        # Every row of the table is a method too. It is made when first asked for, so rows added later are methods as well.
+        op = TABLE.get(name)
+        if op is None or not op.method:
+            raise AttributeError(f"{type(self).__name__} has no attribute or op {name!r}.")
+        setattr(Node, name, _method(op))
+        return getattr(self, name)
+
+    def __dir__(self) -> Iterable[str]:
+        return [*super().__dir__(), *(op.name for op in TABLE.values() if op.method)]
+
+
+def _method(op: Op) -> Callable[..., Any]:
+    def method(self: Node, *args: Any, **params: Any) -> Any:
+        return op(self, *args, **params)
+
+    method.__name__, method.__doc__ = op.name, op.__doc__
+    return method
+
+
+def is_node(x: Any) -> bool:
+    """Whether x is a node of any kind."""
+    return type(x) in NODE_KINDS
+
+
+def topological_order(*roots: Node) -> list[Node]:
+    """Every node that the roots were computed from, each after its parents, the roots last. Iterative: depth is free."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack: list[Node | None] = list(reversed(roots))
+    while stack:
+        node = stack.pop()
+        if node is None:  # the marker above a node whose parents are all in the order
+            order.append(stack.pop())  # type: ignore[arg-type]  # below a marker lies its node
+        elif node not in seen:
+            seen.add(node)
+            if node.op is None:
+                order.append(node)
+            else:
+                stack += (node, None)
+                stack += [p for p in node.parents if type(p) in NODE_KINDS and p not in seen]
+    return order
+
+
+def cotangents(
+    seeds: Sequence[tuple[Node, Any]], targets: Iterable[Node] | None = None, *, create_graph: bool = False
+) -> list[tuple[Node, Any]]:
+    """The backward pass: every node with its cotangent Σ (∂seed node/∂node)ᵀ · seed, the seeds' nodes first.
+
+    Args:
+        seeds: nodes with the cotangents to start from.
+        targets: only paths to these are followed, and not beyond them; all that require a gradient if it is not given.
+        create_graph: record the pass, so that the cotangents are nodes.
+    """
+    order = topological_order(*(node for node, _ in seeds))
+    if targets is None:
+        active = {n for n in order if n.requires_grad}
+    else:
+        active = set(targets)
+        ends = frozenset(active)
+        for n in order:
+            if n.op is not None and n.requires_grad and not active.isdisjoint(p for p in n.parents if is_node(p)):
+                active.add(n)
+    flight: dict[Node, Any] = {}
+    for node, g in seeds:
+        flight[node] = flight[node] + g if node in flight else g
+    found = []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(ops.namespace_of([order[-1].data], "backward").quiet())
+        stack.enter_context(recording(create_graph))
+        for node in reversed(order):
+            if node not in active or node not in flight:
+                continue
+            g = flight.pop(node)
+            found.append((node, g))
+            if node.op is None or (targets is not None and node in ends):
+                continue
+            wanted = [is_node(p) and p in active for p in node.parents]
+            if create_graph:
+                contributions: Sequence[Any] = node.op.vjp(ops.nodes, g, node, node.parents, wanted, node.params)
+            else:
+                contributions = node.pull(g, wanted)
+            for parent, c in zip(node.parents, contributions, strict=True):
+                if c is not None:
+                    flight[parent] = flight[parent] + c if parent in flight else c
+    return found
+
+
+# --- whether operations are recorded ----------------------------------------------------------------------------------
+
+
+class _State:
+    """`paused` counts the `no_grad` blocks of all threads: while it is 0, nobody needs to ask for the thread's own."""
+
+    __slots__ = ("paused",)
+
+    def __init__(self) -> None:
+        self.paused = 0
+
+
+class _Thread(threading.local):
+    off = False
+
+
+state = _State()
+_thread = _Thread()
+_lock = threading.Lock()
+
+
+def is_recording() -> bool:
+    """Whether ops on nodes are recorded in this thread."""
+    return not (state.paused and _thread.off)
+
+
+@contextlib.contextmanager
+def recording(on: bool) -> Iterator[None]:
+    """Within the block, record operations (`on`) or compute only, in this thread."""
+    before = _thread.off
+    with _lock:
+        state.paused += not on
+    _thread.off = not on
+    try:
+        yield
+    finally:
+        _thread.off = before
+        with _lock:
+            state.paused -= not on
+
+
+def no_grad() -> contextlib.AbstractContextManager[None]:
+    """`with no_grad():` computes without recording; results require no gradient. Also a decorator, `@no_grad()`."""
+    return recording(False)

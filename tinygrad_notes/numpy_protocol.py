@@ -1,0 +1,112 @@
+"""NumPy's protocols for nodes: `np.exp(t)`, `np.sum(t)`, `np.array([…]) * t` record ops, or raise a `TypeError`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+
+from . import ops
+
+_UFUNCS = {
+    "power": "pow",
+    "float_power": "pow",
+    "true_divide": "divide",
+    "absolute": "abs",
+    "fabs": "abs",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "arctan2": "atan2",
+    "bitwise_and": "logical_and",
+    "bitwise_or": "logical_or",
+    "invert": "logical_not",
+}
+_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logaddexp": "logsumexp"}
+
+
+def _no(what: str, instead: str = "use the op of this package, or .data for the plain array") -> NoReturn:
+    raise TypeError(f"{what} does not take a Value or Tensor: {instead}.")
+
+
+def _moment(op: ops.Op) -> Callable[..., Any]:
+    """`np.var` and `np.std` call the correction `ddof`."""
+
+    def call(x: Any, axis: Any = None, *, ddof: float = 0.0, correction: float = 0.0, keepdims: bool = False) -> Any:
+        return op(x, axis=axis, correction=ddof or correction, keepdims=keepdims)
+
+    return call
+
+
+def _pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Any:
+    if mode != "constant":
+        _no(f"np.pad with mode={mode!r}", "only mode='constant' has a derivative here")
+    return ops.pad(x, widths=pad_width, value=constant_values)
+
+
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    if ord is not None and not (ord == 2 and (isinstance(axis, int) or len(ops.shape_of(x)) == 1)):
+        _no(f"np.linalg.norm with ord={ord!r}", "only the Euclidean norm is in the op table")
+    return ops.norm(x, axis=axis, keepdims=keepdims)
+
+
+def _cumsum(x: Any, axis: Any = None) -> Any:
+    return ops.cumulative_sum(x.reshape(-1) if axis is None else x, axis=0 if axis is None else axis)
+
+
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.concatenate: ops.concat,
+    np.amax: ops.max,
+    np.amin: ops.min,
+    np.cumsum: _cumsum,
+    np.var: _moment(ops.var),
+    np.std: _moment(ops.std),
+    np.pad: _pad,
+    np.linalg.norm: _norm,
+    np.einsum: ops.einsum,
+    np.shape: lambda x: x.shape,
+    np.ndim: lambda x: len(x.shape),
+    np.size: lambda x: int(np.prod(x.shape)),
+}
+_SAME_NAME = (
+    "sum mean prod max min argmax cumulative_sum reshape permute_dims transpose matrix_transpose expand_dims squeeze "
+    "broadcast_to concat stack split flip take where clip tril triu diag trace dot outer"
+).split()
+
+
+class NumPyProtocol:
+    """What makes NumPy's functions and operators record ops on nodes, or refuse by name."""
+
+    __slots__ = ()
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        """A ufunc call or reduction as the op of the same meaning."""
+        if options.get("out") is not None:
+            _no(f"np.{ufunc.__name__} with out= (or an in-place operator on an array)", "write a = a + t, not a += t")
+        if method == "__call__" and not options:
+            name = _UFUNCS.get(ufunc.__name__, ufunc.__name__)
+            if name in ops.TABLE:
+                return ops.TABLE[name](*inputs)
+            if ufunc is np.matmul:
+                return ops.matmul(*inputs)
+        if method == "reduce" and ufunc.__name__ in _REDUCTIONS and options.keys() <= {"axis", "keepdims"}:
+            return ops.TABLE[_REDUCTIONS[ufunc.__name__]](*inputs, **{"axis": 0, **options})
+        how = "" if method == "__call__" else f".{method}"
+        _no(f"np.{ufunc.__name__}{how}" + (f" with {', '.join(options)}" if options else ""))
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """A NumPy function as the op of the same meaning."""
+        name = function.__name__
+        found = _FUNCTIONS.get(function)
+        if found is None and name in _SAME_NAME and getattr(np, name, None) is function:
+            found = getattr(ops, name)
+        if found is None:
+            _no(f"{function.__module__}.{name}")
+        return found(*args, **kwargs)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """Refused while a gradient could be lost without a word; a constant gives its data."""
+        if self.requires_grad:  # type: ignore[attr-defined]  # every node has it
+            _no("np.asarray (or np.array, or a plain NumPy array around it)", "use tn.stack for nodes, .data for the plain array")
+        return np.array(self.data, dtype=dtype, copy=copy)  # type: ignore[attr-defined]  # every node has it

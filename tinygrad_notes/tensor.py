@@ -1,0 +1,341 @@
+"""`Tensor`: a node on an array, of NumPy or of any library with the Array API (PyTorch, JAX)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .graph import Node, cotangents, is_node, is_recording, recording
+from .ops import NODE_KINDS, Op, namespace_of
+from .ops.namespaces import is_number, numpy_reading
+
+
+class Tensor(Node):
+    """An array that remembers how it was computed.
+
+    Args:
+        data: a number, a (nested) list, or an array. Numbers and lists of numbers become float64; an array keeps its dtype
+            and its library and is not copied. It is never written to.
+        name: what to call it.
+        requires_grad: whether gradients flow to it; by default for floating-point data.
+
+    Raises:
+        TypeError: strings, objects, complex numbers, or a gradient asked of integers.
+        ValueError: a ragged list.
+
+    Example:
+        >>> w = Tensor([[1.0, 2.0]], name="w")
+        >>> (w @ np.array([[3.0], [4.0]])).backward(np.ones((1, 1)))
+        >>> w.grad
+        array([[3., 4.]])
+    """
+
+    __slots__ = ("__weakref__", "params", "parents")
+
+    rank = 2
+
+    parents: tuple[Any, ...]  # type: ignore[assignment]  # slots in place of the properties of Node
+    params: dict[str, Any]  # type: ignore[assignment]
+
+    def __init__(self, data: Any, *, name: str | None = None, requires_grad: bool | None = None) -> None:
+        self.data, floating = _as_data(data)
+        if requires_grad and not floating:
+            raise TypeError(
+                f"Tensor: requires_grad=True with data of {self.data.dtype}; expected floating-point numbers. "
+                "Convert first: x.astype(float)."
+            )
+        self.grad = None
+        self.op = None
+        self.name = name
+        self.requires_grad = floating if requires_grad is None else requires_grad
+        self.parents = ()
+        self.params = {}
+
+    @classmethod
+    def record(cls, op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Apply an op to nodes, arrays and numbers."""
+        tracked = requires = False
+        data = []
+        for a in args:
+            if type(a) in NODE_KINDS:
+                data.append(a.data)
+                if a.requires_grad:
+                    tracked = requires = True
+                elif a.op is not None:
+                    tracked = True
+            else:
+                data.append(a)
+        y, xp = op.on_arrays(data, params, args)
+        if xp is numpy_reading and y.dtype.char == "O":
+            raise op.complaint(TypeError("an array of objects"), args, params)
+        node = cls.__new__(cls)
+        node.data = y
+        node.grad = node.name = None
+        if tracked and is_recording():
+            node.op, node.parents, node.params = op, tuple(args), params
+            node.requires_grad = requires and op.differentiable
+        else:
+            node.op, node.parents, node.params = None, (), {}
+            node.requires_grad = False
+        return node
+
+    def pull(self, g: Any, wanted: Sequence[bool]) -> Sequence[Any]:
+        """The vjp of the op."""
+        assert self.op is not None
+        args = [p.data if is_node(p) else p for p in self.parents]
+        return self.op.vjp(namespace_of([self.data], self.op.name), g, self.data, args, wanted, self.params)
+
+    def push(self, tangents: Sequence[Any], create_graph: bool) -> Any:
+        """The jvp of the op: by its partials, or for a structural op by transposing its vjp, which is linear in g."""
+        assert self.op is not None
+        if self.op.elementwise:
+            if create_graph:
+                return self.op.jvp(ops.nodes, tangents, self, self.parents, self.params)
+            args = [p.data if is_node(p) else p for p in self.parents]
+            return self.op.jvp(namespace_of([self.data], self.op.name), tangents, self.data, args, self.params)
+        with recording(True):
+            u = Tensor(namespace_of([self.data], "jvp").zeros_like(self.data), requires_grad=True)
+            wanted = [t is not None for t in tangents]
+            pulled = self.op.vjp(ops.nodes, u, self, self.parents, wanted, self.params)
+        seeds = [(c, t) for c, t in zip(pulled, tangents, strict=True) if t is not None and is_node(c) and c.requires_grad]
+        found = cotangents(seeds, [u], create_graph=create_graph) if seeds else []
+        return next((g for node, g in found if node is u), None)
+
+    def seed(self) -> Any:
+        """1, if this is a scalar."""
+        if self.size != 1:
+            raise ValueError(
+                f"backward: {ops.describe(self)} has {self.size} elements; expected a scalar. Reduce it first "
+                "(tn.sum, tn.mean), or give the cotangent: backward(g) with g in its shape."
+            )
+        return namespace_of([self.data], "backward").ones_like(self.data)
+
+    def own(self, g: Any, shared: bool) -> Any:
+        """A leaf's gradient in memory of its own, so that changing it in place changes nothing else."""
+        if self.op is None and not is_node(g) and isinstance(g, (np.ndarray, np.generic)):
+            if shared or not isinstance(g, np.ndarray) or g.base is not None or not g.flags.writeable:
+                return np.array(g)
+        return g
+
+    def as_cotangent(self, g: Any) -> Any:
+        """A cotangent from the user, as an array of this tensor's dtype; a number for a tensor of one element."""
+        if not is_node(g):
+            if isinstance(g, (list, tuple)) or is_number(g):
+                g = namespace_of([self.data], "backward").asarray(g, dtype=self.data.dtype)
+            elif isinstance(g, np.ndarray) and isinstance(self.data, np.ndarray):
+                g = g.astype(self.data.dtype)
+        return super().as_cotangent(g)
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the data."""
+        return tuple(self.data.shape)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.data.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        n = 1
+        for side in self.data.shape:
+            n *= side
+        return n
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the data."""
+        return self.data.dtype
+
+    @property
+    def T(self) -> Any:
+        """The axes reversed: the transpose of a matrix."""
+        return ops.permute_dims(self)
+
+    @property
+    def mT(self) -> Any:
+        """The last two axes swapped."""
+        return ops.matrix_transpose(self)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len: a Tensor without axes has no length.")
+        return int(self.data.shape[0])
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def item(self) -> Any:
+        """The only element, as a Python number.
+
+        Raises:
+            ValueError: there are more, or none.
+        """
+        if self.size != 1:
+            raise ValueError(f"item: {ops.describe(self)} has {self.size} elements; expected one.")
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        return self.data.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        return operator_index(self.item())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"bool: the truth of {ops.describe(self)} is ambiguous: it has {self.size} elements. "
+                "Compare its data, or use tn.where to choose element by element."
+            )
+        return bool(self.item())
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.data, prefix="Tensor(", separator=", ") if _is_numpy(self.data) else repr(self.data)
+        notes = [f"name={self.name!r}"] if self.name else []
+        if str(self.dtype).rpartition(".")[2] != "float64":
+            notes.append(f"dtype={self.dtype}")
+        return f"Tensor({', '.join([text, *notes])})"
+
+    # --- operators --------------------------------------------------------------------------------------------------
+
+    __hash__ = object.__hash__  # a node is itself; == compares element by element
+
+    def __getitem__(self, index: Any) -> Any:
+        return ops.getitem(self, index=_plain_index(index))
+
+    def __setitem__(self, index: Any, item: Any) -> None:
+        raise TypeError(
+            "A Tensor cannot be changed in place: the graph remembers it. Build a new one with tn.where, tn.concat or "
+            "tn.stack; to set a parameter, assign its .data."
+        )
+
+    def __neg__(self) -> Any:
+        return ops.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Any:
+        return ops.abs(self)
+
+    def __invert__(self) -> Any:
+        return ops.logical_not(self)
+
+    # --- the functions of NumPy that are compositions of rows ---------------------------------------------------------
+
+    def reshape(self, *shape: Any) -> Any:
+        """The same elements in another shape, given as a tuple or as arguments; one size may be -1."""
+        return ops.reshape(self, shape=tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+
+    def transpose(self, *axes: Any) -> Any:
+        """The axes in another order, given as a tuple or as arguments; reversed if none is given."""
+        given = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
+        return ops.permute_dims(self, axes=given)
+
+    def flatten(self) -> Any:
+        """All elements in one axis."""
+        return ops.reshape(self, shape=(-1,))
+
+    def astype(self, dtype: Any) -> Any:
+        """The elements in another floating-point dtype; the gradient comes back in this one."""
+        return ops.astype(self, dtype=np.dtype(dtype) if _is_numpy(self.data) else dtype)
+
+
+Node.array_kind = Tensor
+
+
+def _operator(op: Op) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    def forwards(self: Tensor, other: Any) -> Any:
+        return op(self, other)
+
+    def backwards(self: Tensor, other: Any) -> Any:
+        return op(other, self)
+
+    return forwards, backwards
+
+
+for _dunder, _op in {
+    "add": ops.add,
+    "sub": ops.subtract,
+    "mul": ops.multiply,
+    "truediv": ops.divide,
+    "pow": ops.pow,
+    "matmul": ops.matmul,
+    "and": ops.logical_and,
+    "or": ops.logical_or,
+}.items():
+    _forwards, _backwards = _operator(_op)
+    setattr(Tensor, f"__{_dunder}__", _forwards)
+    setattr(Tensor, f"__r{_dunder}__", _backwards)
+for _dunder, _op in {
+    "lt": ops.less,
+    "le": ops.less_equal,
+    "gt": ops.greater,
+    "ge": ops.greater_equal,
+    "eq": ops.equal,
+    "ne": ops.not_equal,
+}.items():
+    setattr(Tensor, f"__{_dunder}__", _operator(_op)[0])
+
+
+def operator_index(x: Any) -> int:
+    """An integer for indexing; a float is refused, as Python does."""
+    if not isinstance(x, (int, np.integer)):
+        raise TypeError(f"index: got {x!r}; expected an integer.")
+    return int(x)
+
+
+def _is_numpy(data: Any) -> bool:
+    return isinstance(data, (np.ndarray, np.generic))
+
+
+def _plain_index(index: Any) -> Any:
+    """An index without nodes: their data stands for them."""
+    if isinstance(index, tuple):
+        return tuple(_plain_index(i) for i in index)
+    if is_node(index):
+        return index.data
+    return np.asarray(index) if isinstance(index, list) else index
+
+
+def _as_data(data: Any) -> tuple[Any, bool]:
+    """The array that a Tensor holds, and whether it is floating-point."""
+    if is_node(data):
+        data = data.data
+    elif isinstance(data, (list, tuple)):
+        if any(_has_nodes(i) for i in data):
+            raise TypeError("Tensor: got a list with nodes in it, whose graph would be lost; use tn.stack.")
+        try:
+            data = np.asarray(data)
+        except ValueError as error:
+            raise ValueError(f"Tensor: got a ragged list; expected rows of equal length. ({error})") from error
+        if data.dtype.kind in "iu":
+            data = data.astype(float)
+    if is_number(data) and not isinstance(data, np.generic):
+        data = np.asarray(data, dtype=float)
+    if _is_numpy(data):
+        if data.dtype.kind not in "fiub":
+            raise TypeError(f"Tensor: got data of {data.dtype}; expected real numbers. Convert or encode it first.")
+        return np.asarray(data), data.dtype.kind == "f"
+    xp = namespace_of([data], "Tensor")
+    if xp.isdtype(data.dtype, "complex floating"):
+        raise TypeError(f"Tensor: got data of {data.dtype}; expected real numbers.")
+    return data, xp.isdtype(data.dtype, "real floating")
+
+
+def _has_nodes(x: Any) -> bool:
+    return any(_has_nodes(i) for i in x) if isinstance(x, (list, tuple)) else is_node(x)
