@@ -92,7 +92,7 @@ class Value(Node):
     @classmethod
     def record(cls, op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Apply an op to `Value`s and numbers; ops on arrays go to `Tensor`."""
-        if not op.elementwise or not all(isinstance(a, Value) or is_number(a) for a in args):
+        if not op.elementwise:
             return cls.array_kind.record(op, args, params)
         if not params and op.differentiable and op.arity <= 2:
             return recorder(op)(*args)
@@ -162,6 +162,14 @@ class Value(Node):
             elif before is not None:
                 n.grad = n.grad + before
 
+    def __getattr__(self, name: str) -> Any:
+        # A row of one argument is a method at the speed of an operator.
+        op = ops.TABLE.get(name)
+        if op is None or not op.method or not op.elementwise or op.arity != 1 or op.defaults:
+            return super().__getattr__(name)
+        setattr(Value, name, recorder(op))
+        return getattr(self, name)
+
     def __float__(self) -> float:
         return float(self.data)
 
@@ -197,7 +205,12 @@ class _ParametricValue(Value):
 
 
 def record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    """Any elementwise op on Values and numbers, by reading its row; what `recorder(op)` does for the common ones."""
+    """Any elementwise op on Values and numbers, by reading its row; what `recorder(op)` does for the common ones.
+
+    With an array among the arguments the op is recorded by `Tensor`.
+    """
+    if not all(isinstance(a, Value) or is_number(a) for a in args):
+        return Node.array_kind.record(op, args, params)
     data = [a.data if isinstance(a, Value) else a if type(a) is bool else float(a) for a in args]
     y = op.on_floats(data, params)
     if not op.differentiable:
@@ -245,7 +258,7 @@ def _generate(op: Op) -> Callable[..., Any]:
     except Exception:  # a user's rule may use more than operators and xp; then it is read anew at each call
         return lambda *args: record(op, args, {})
     used = {"Value": Value, "new": Value.__new__, "state": graph.state, "op": op, "record": record}
-    lines = [f"def {op.name}({', '.join('ab'[: op.arity])}):", "    try:"]
+    lines = [f"def record_{op.name}({', '.join('ab'[: op.arity])}):", "    try:"]
     for wanted, body, y, slopes, functions in programs:
         used.update({name: getattr(floats, name) for name in functions})
         checks = [
@@ -284,7 +297,7 @@ def _generate(op: Op) -> Callable[..., Any]:
     file = f"<tinygrad_notes recorder of {op.name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     exec(compile(source, file, "exec"), used)
-    function: Callable[..., Any] = used[op.name]  # type: ignore[assignment]  # exec put it there
+    function: Callable[..., Any] = used[f"record_{op.name}"]  # type: ignore[assignment]  # exec put it there
     function.source = source  # type: ignore[attr-defined]  # generated code is kept readable
     return function
 
@@ -297,37 +310,22 @@ def _last_needed(body: list[str], names: list[str]) -> int:
 # --- operators --------------------------------------------------------------------------------------------------------
 
 
-def _unsupported(op: Op, other: Any) -> bool:
-    return not (is_number(other) or is_node(other) or hasattr(other, "shape") or isinstance(other, (list, tuple)))
+def _reversed(fast: Callable[..., Any]) -> Callable[[Value, Any], Any]:
+    def method(self: Value, other: Any) -> Any:
+        return fast(other, self)
+
+    return method
 
 
-def _binary(op: Op, dunder: str) -> None:
-    fast = recorder(op)
-
-    def forwards(self: Value, other: Any) -> Any:
-        kind = other.__class__
-        if kind is Value or kind is float or kind is int:
-            return fast(self, other)
-        return NotImplemented if _unsupported(op, other) else op(self, other)
-
-    def backwards(self: Value, other: Any) -> Any:
-        kind = other.__class__
-        if kind is float or kind is int:
-            return fast(other, self)
-        return NotImplemented if _unsupported(op, other) else op(other, self)
-
-    setattr(Value, f"__{dunder}__", forwards)
-    setattr(Value, f"__r{dunder}__", backwards)
-
-
-for _op, _dunder in {
-    ops.add: "add",
-    ops.subtract: "sub",
-    ops.multiply: "mul",
-    ops.divide: "truediv",
-    ops.pow: "pow",
+for _name, _op in {
+    "add": ops.add,
+    "sub": ops.subtract,
+    "mul": ops.multiply,
+    "truediv": ops.divide,
+    "pow": ops.pow,
 }.items():
-    _binary(_op, _dunder)
+    setattr(Value, f"__{_name}__", recorder(_op))
+    setattr(Value, f"__r{_name}__", _reversed(recorder(_op)))
 Value.__neg__ = recorder(ops.negative)  # type: ignore[attr-defined]  # made here, as all operators
 Value.__abs__ = recorder(ops.abs)  # type: ignore[attr-defined]
 

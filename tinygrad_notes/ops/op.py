@@ -69,6 +69,8 @@ class Op:
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         """Apply the op to numbers, arrays, `Value`s or `Tensor`s; anything but a node gives a plain result."""
+        if self.arity == 1 and not self.defaults and not params and len(args) == 1 and type(args[0]) in NODE_KINDS:
+            return type(args[0]).record(self, args, params)
         if self.arity < 0 or len(args) != self.arity:
             args, params = self._sort_out(args, params)
         if params.keys() - self.defaults.keys():
