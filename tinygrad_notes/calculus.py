@@ -219,7 +219,9 @@ def vjp(f: Function, *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]
     def pull(g: Any) -> tuple[Any, ...]:
         given = tree_leaves(g) if isinstance(run.output, (dict, list, tuple)) else [g]
         if len(given) != len(outputs):
-            raise ValueError(f"vjp: the cotangent has {len(given)} leaves; expected {len(outputs)}, as {_name(f)} returned.")
+            raise ValueError(
+                f"vjp: the cotangent has {len(given)} leaves; expected {len(outputs)}, as {_name(f)} returned."
+            )
         seeds = [(y, y.as_cotangent(c)) for y, c in zip(outputs, given, strict=True) if is_node(y)]
         return tuple(run.gradients(run.pull(seeds)))
 
@@ -246,7 +248,9 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     run = _Run("jvp", f, tuple(primals), tuple(range(len(primals))))
     directions = [leaf for t in tangents for leaf in tree_leaves(t)]
     if len(directions) != len(run.inputs):
-        raise ValueError(f"jvp: the tangents have {len(directions)} leaves; expected {len(run.inputs)}, as the primals.")
+        raise ValueError(
+            f"jvp: the tangents have {len(directions)} leaves; expected {len(run.inputs)}, as the primals."
+        )
     nested = run.nested = run.nested or any(map(is_node, directions))
     tangent: dict[Node, Any] = {}
     for x, t in zip(run.inputs, directions, strict=True):
@@ -254,7 +258,10 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
             raise ValueError(f"jvp: a tangent has shape {ops.shape_of(t)}; expected {x.shape}, as its primal.")
         tangent[x] = t if is_node(t) else float(t) if isinstance(x, Value) else x.as_cotangent(t)
     outputs = [y for y in tree_leaves(run.output) if is_node(y)]
-    with ops.namespace_of([run.inputs[0].data], "jvp").quiet() if run.inputs else contextlib.nullcontext(), recording(nested):
+    with (
+        ops.namespace_of([run.inputs[0].data], "jvp").quiet() if run.inputs else contextlib.nullcontext(),
+        recording(nested),
+    ):
         for node in topological_order(*outputs):
             if node.op is None or not node.requires_grad or node in tangent:
                 continue
@@ -305,7 +312,9 @@ def jacobian(f: Function, argnums: Argnums = 0) -> Function:
             join = ops.stack if run.nested else xp.stack
             return run.gradients(
                 [
-                    _in_shape(join([row[i] for row in found]), (*shape, *x.shape)) if found else np.zeros((*shape, *x.shape))
+                    _in_shape(join([row[i] for row in found]), (*shape, *x.shape))
+                    if found
+                    else np.zeros((*shape, *x.shape))
                     for i, x in enumerate(run.inputs)
                 ]
             )

@@ -108,5 +108,8 @@ class NumPyProtocol:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """Refused while a gradient could be lost without a word; a constant gives its data."""
         if self.requires_grad:  # type: ignore[attr-defined]  # every node has it
-            _no("np.asarray (or np.array, or a plain NumPy array around it)", "use tn.stack for nodes, .data for the plain array")
+            _no(
+                "np.asarray (or np.array, or a plain NumPy array around it)",
+                "use tn.stack for nodes, .data for the plain array",
+            )
         return np.array(self.data, dtype=dtype, copy=copy)  # type: ignore[attr-defined]  # every node has it

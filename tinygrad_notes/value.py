@@ -100,14 +100,20 @@ class Value(Node):
 
     def pull(self, g: Any, wanted: Sequence[bool]) -> Sequence[Any]:
         """g times each wanted local derivative; 0 · ∞ = 0."""
-        return [floats.scale(g, d) if w and d is not None else None for (_, d), w in zip(self.edges, wanted, strict=True)]
+        return [
+            floats.scale(g, d) if w and d is not None else None for (_, d), w in zip(self.edges, wanted, strict=True)
+        ]
 
     def push(self, tangents: Sequence[Any], create_graph: bool) -> Any:
         """Σ ∂self/∂parent · tangent."""
         assert self.op is not None
         if create_graph:
             return self.op.jvp(ops.nodes, tangents, self, self.parents, self.params)
-        terms = [floats.scale(t, d) for (_, d), t in zip(self.edges, tangents, strict=True) if t is not None and d is not None]
+        terms = [
+            floats.scale(t, d)
+            for (_, d), t in zip(self.edges, tangents, strict=True)
+            if t is not None and d is not None
+        ]
         return math.fsum(terms) if terms else None
 
     def seed(self) -> float:

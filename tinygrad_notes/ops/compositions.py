@@ -107,7 +107,9 @@ def dot(a: Any, b: Any) -> Any:
     if shape_of(a) == () or shape_of(b) == ():
         return multiply(a, b)
     if len(shape_of(b)) > 2:
-        raise OpValueError(f"dot: given {describe(a)} and {describe(b)}; expected at most two axes. Use matmul or einsum.")
+        raise OpValueError(
+            f"dot: given {describe(a)} and {describe(b)}; expected at most two axes. Use matmul or einsum."
+        )
     return matmul(a, b)
 
 

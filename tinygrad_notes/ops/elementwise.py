@@ -43,9 +43,7 @@ pow = elementwise(
     singular=True,
 )
 square = elementwise("square", partials=lambda xp, y, x: (2 * x,), tex="{0}^2")
-sqrt = elementwise(
-    "sqrt", partials=lambda xp, y, x: (0.5 / y,), tex=r"\sqrt{{{0}}}", domain=(POSITIVE,), singular=True
-)
+sqrt = elementwise("sqrt", partials=lambda xp, y, x: (0.5 / y,), tex=r"\sqrt{{{0}}}", domain=(POSITIVE,), singular=True)
 # abs, maximum, minimum, relu, clip have kinks. There the slope is the middle one, except relu and clip, which take one
 # side as most libraries do; any value between the one-sided slopes is a subgradient.
 abs = elementwise("abs", partials=lambda xp, y, x: (xp.sign(x),), tex=r"\left|{0}\right|")
@@ -217,9 +215,7 @@ erfc = elementwise("erfc", partials=lambda xp, y, x: (-2 / math.sqrt(math.pi) * 
 gelu = elementwise(
     "gelu",
     forward=lambda xp, x: 0.5 * x * xp.erfc(-x / math.sqrt(2)),
-    partials=lambda xp, y, x: (
-        0.5 * xp.erfc(-x / math.sqrt(2)) + x * xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi),
-    ),
+    partials=lambda xp, y, x: (0.5 * xp.erfc(-x / math.sqrt(2)) + x * xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi),),
 )
 
 # --- comparisons: they choose, and take no gradient -------------------------------------------------------------------

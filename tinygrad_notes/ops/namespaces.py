@@ -225,9 +225,11 @@ def _torch() -> Namespace:
 
     def scatter(g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
         position = torch.arange(math.prod(shape), device=g.device).reshape(shape)[index]
-        return torch.zeros(math.prod(shape), dtype=g.dtype, device=g.device).index_add(
-            0, position.reshape(-1), g.broadcast_to(position.shape).reshape(-1)
-        ).reshape(shape)
+        return (
+            torch.zeros(math.prod(shape), dtype=g.dtype, device=g.device)
+            .index_add(0, position.reshape(-1), g.broadcast_to(position.shape).reshape(-1))
+            .reshape(shape)
+        )
 
     return Namespace(
         xp,
@@ -252,7 +254,9 @@ def _with_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
         import torch
 
         like = a if isinstance(a, torch.Tensor) else b
-        return function(*(torch.as_tensor(x, dtype=like.dtype, device=like.device) if is_number(x) else x for x in (a, b)))
+        return function(
+            *(torch.as_tensor(x, dtype=like.dtype, device=like.device) if is_number(x) else x for x in (a, b))
+        )
 
     return call
 
@@ -311,9 +315,7 @@ def _new_type(arg: Any, op: str) -> Namespace:
     elif hasattr(arg, "__array_namespace__"):
         xp = Namespace(arg.__array_namespace__())
     else:
-        raise TypeError(
-            f"{op}: got {arg!r} of type {kind.__name__}; expected a number, an array, a Value or a Tensor."
-        )
+        raise TypeError(f"{op}: got {arg!r} of type {kind.__name__}; expected a number, an array, a Value or a Tensor.")
     _BY_TYPE[kind] = xp
     return xp
 
@@ -353,4 +355,3 @@ def to_arrays(items: Any, op: str) -> Any:
 
 def _holds_nodes(x: Any) -> bool:
     return any(_holds_nodes(i) for i in x) if isinstance(x, (list, tuple)) else type(x) in NODE_KINDS
-

@@ -160,7 +160,9 @@ class Op:
         kind = {IndexError: OpIndexError, TypeError: OpTypeError}.get(kind, OpValueError)
         return kind(f"{self.name}: given {given}{kwargs}; expected {expected}. ({error})")
 
-    def vjp(self, xp: Any, g: Any, y: Any, args: Sequence[Any], wanted: Sequence[bool], params: dict[str, Any]) -> list[Any]:
+    def vjp(
+        self, xp: Any, g: Any, y: Any, args: Sequence[Any], wanted: Sequence[bool], params: dict[str, Any]
+    ) -> list[Any]:
         """The cotangent of each wanted argument, given the cotangent `g` of the result; `None` for the others.
 
         A cotangent has the shape and dtype of its argument: broadcasting is undone here, for every op, by `sum_to`.
@@ -390,4 +392,3 @@ def _call_tex(name: str, arity: int) -> str:
     escaped = name.replace("_", r"\_")
     arguments = ", ".join(f"{{{i}}}" for i in range(arity))
     return rf"\operatorname{{{{{escaped}}}}}\left({arguments}\right)"
-

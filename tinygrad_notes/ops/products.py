@@ -67,7 +67,10 @@ def _spelled(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
         output = ("..." if "..." in inputs else "") + "".join(sorted(c for c in letters if letters.count(c) == 1))
     width = max((n - len(t.replace("...", "")) for t, n in zip(terms, ndims, strict=True) if "..." in t), default=0)
     dots = "".join(spare[:width])
-    full = [t.replace("...", dots[width - (n - len(t) + 3) :] if "..." in t else "") for t, n in zip(terms, ndims, strict=True)]
+    full = [
+        t.replace("...", dots[width - (n - len(t) + 3) :] if "..." in t else "")
+        for t, n in zip(terms, ndims, strict=True)
+    ]
     for term, n in zip(full, ndims, strict=True):
         if len(term) != n:
             raise ValueError(f"einsum {subscripts!r}: term {term!r} has {len(term)} indices for {n} axes")

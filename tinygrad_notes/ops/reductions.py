@@ -155,8 +155,9 @@ def _logsumexp(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> 
 logsumexp = structural(
     "logsumexp",
     forward=_logsumexp,
-    vjp=lambda xp, g, y, x, *, axis=None, keepdims=False: _back(xp, g, x, axis)
-    * xp.exp(x - xp.where(_back(xp, y, x, axis) == -math.inf, 0.0, _back(xp, y, x, axis))),
+    vjp=lambda xp, g, y, x, *, axis=None, keepdims=False: (
+        _back(xp, g, x, axis) * xp.exp(x - xp.where(_back(xp, y, x, axis) == -math.inf, 0.0, _back(xp, y, x, axis)))
+    ),
     tex=r"\ln \sum e^{{{0}}}",
     expects=_EXPECTS + " with at least one element",
 )

@@ -1,0 +1,100 @@
+"""The command line: `tinygrad-notes tour | train | predict`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class UserError(Exception):
+    """Something that the user can mend: printed as one line, exit status 2."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tinygrad-notes", description="The calculus of neural networks: run it, check it, see it."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    tour = commands.add_parser("tour", help="train both networks of chapter 1 on real data, check every formula, draw the graphs")
+    tour.add_argument("--out", type=Path, default=Path("tour"), metavar="DIR", help="where the pictures go (default: tour)")
+    tour.add_argument("--examples", type=_count, default=200, metavar="N", help="inputs for each formula (default: 200)")
+
+    train = commands.add_parser("train", help="train a perceptron or an MLP on your own CSV file")
+    train.add_argument("--model", choices=["perceptron", "mlp"], required=True)
+    train.add_argument("--data", type=Path, required=True, metavar="FILE.csv", help="header row, numeric features")
+    train.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict, with two distinct values")
+    train.add_argument("--out", type=Path, default=Path("weights.safetensors"), metavar="FILE", help="where the weights go")
+    train.add_argument("--hidden", type=_count, default=8, metavar="H", help="hidden units of the MLP (default: 8)")
+    train.add_argument("--epochs", type=_count, default=500, metavar="N", help="steps of gradient descent (default: 500)")
+    train.add_argument("--lr", type=_positive, default=0.5, metavar="RATE", help="learning rate (default: 0.5)")
+    train.add_argument("--test", type=_fraction, default=0.25, metavar="SHARE", help="share held out (default: 0.25)")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the split and the weights (default: 0)")
+
+    predict = commands.add_parser("predict", help="predict with weights that `train` saved")
+    predict.add_argument("--weights", type=Path, default=Path("weights.safetensors"), metavar="FILE")
+    predict.add_argument("--data", type=Path, required=True, metavar="FILE.csv", help="a CSV file with the same features")
+    predict.add_argument("--out", type=Path, metavar="FILE.csv", help="where the predictions go (default: standard output)")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _positive(text: str) -> float:
+    number = _number(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return number
+
+
+def _fraction(text: str) -> float:
+    number = _number(text)
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
+    return number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, or 2 where the input cannot be used."""
+    args = _parser().parse_args(argv)
+    try:
+        if args.command == "tour":
+            from .tour import tour
+
+            tour(args.out, args.examples)
+        elif args.command == "train":
+            from .training import train
+
+            train(args)
+        else:
+            from .training import predict
+
+            predict(args)
+    except ModuleNotFoundError as error:
+        extra = {"sklearn": "data", "matplotlib": "plot", "safetensors": "io"}.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        return _refuse(args.command, f"{error.name} is not installed: pip install 'tinygrad_notes[{extra}]' (or [all])")
+    except (UserError, OSError) as error:
+        return _refuse(args.command, str(error))
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def _refuse(command: str, why: str) -> int:
+    print(f"tinygrad-notes {command}: {why}", file=sys.stderr)
+    return 2
