@@ -106,12 +106,12 @@ def perceptron_graph() -> Value:
 
 
 def mlp_graph() -> Tensor:
-    """The notes' two-layer network, 2-3-1 on a batch of four, with its gradients."""
+    """The notes' two-layer network, 2-3-1 on one example, with its gradients."""
     rng = np.random.default_rng(SEED)
     shapes = {"w1": (3, 2), "b1": (3, 1), "w2": (1, 3), "b2": (1, 1)}
     given = {name: Tensor(rng.normal(size=shape), name=name) for name, shape in shapes.items()}
-    x = Tensor(rng.normal(size=(2, 4)), name="x", requires_grad=False)
-    y = Tensor([[0.0, 1.0, 1.0, 0.0]], name="y", requires_grad=False)
+    x = Tensor([[0.5], [-1.0]], name="x", requires_grad=False)
+    y = Tensor([[1.0]], name="y", requires_grad=False)
     known = two_layer.forward(x, y, **given)
     for name in ("Z1", "a1", "Z2", "a2", "L"):
         known[name].named(name)
