@@ -22,7 +22,7 @@ from tinygrad_notes.notes import two_layer
 
 jax.config.update("jax_enable_x64", True)
 
-N_FEATURES, N_HIDDEN, N_EXAMPLES, STEPS, RATE = 8, 16, 1024, 50, 0.5
+N_FEATURES, N_HIDDEN, N_EXAMPLES, STEPS, RATE = 8, 16, 1024, 300, 5.0
 
 
 def data_and_weights(seed=0):

@@ -18,7 +18,9 @@ def write(folder, text, name="data.csv"):
 
 
 @given(
-    st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3), min_size=1, max_size=8),
+    st.lists(
+        st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3), min_size=1, max_size=8
+    ),
     st.sampled_from(["\n", "\r\n"]),
     st.booleans(),
 )

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+WEIGHTS = Path("weights.safetensors")
+
 
 class UserError(Exception):
     """Something that the user can mend: printed as one line, exit status 2."""
@@ -18,25 +20,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    tour = commands.add_parser("tour", help="train both networks of chapter 1 on real data, check every formula, draw the graphs")
-    tour.add_argument("--out", type=Path, default=Path("tour"), metavar="DIR", help="where the pictures go (default: tour)")
-    tour.add_argument("--examples", type=_count, default=200, metavar="N", help="inputs for each formula (default: 200)")
+    tour = commands.add_parser("tour", help="train chapter 1's networks on real data, check every formula, draw")
+    tour.add_argument("--out", type=Path, default=Path("tour"), metavar="DIR", help="for the pictures (default: tour)")
+    tour.add_argument("--examples", type=_count, default=200, metavar="N", help="inputs a formula (default: 200)")
 
     train = commands.add_parser("train", help="train a perceptron or an MLP on your own CSV file")
     train.add_argument("--model", choices=["perceptron", "mlp"], required=True)
     train.add_argument("--data", type=Path, required=True, metavar="FILE.csv", help="header row, numeric features")
-    train.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict, with two distinct values")
-    train.add_argument("--out", type=Path, default=Path("weights.safetensors"), metavar="FILE", help="where the weights go")
-    train.add_argument("--hidden", type=_count, default=8, metavar="H", help="hidden units of the MLP (default: 8)")
-    train.add_argument("--epochs", type=_count, default=500, metavar="N", help="steps of gradient descent (default: 500)")
+    train.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict: two values")
+    train.add_argument(
+        "--out", type=Path, default=WEIGHTS, metavar="FILE", help=f"for the weights (default: {WEIGHTS})"
+    )
+    train.add_argument("--hidden", type=_count, default=8, metavar="H", help="hidden units (default: 8)")
+    train.add_argument("--epochs", type=_count, default=500, metavar="N", help="steps of descent (default: 500)")
     train.add_argument("--lr", type=_positive, default=0.5, metavar="RATE", help="learning rate (default: 0.5)")
     train.add_argument("--test", type=_fraction, default=0.25, metavar="SHARE", help="share held out (default: 0.25)")
-    train.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the split and the weights (default: 0)")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="of the split and the weights (default: 0)")
 
     predict = commands.add_parser("predict", help="predict with weights that `train` saved")
-    predict.add_argument("--weights", type=Path, default=Path("weights.safetensors"), metavar="FILE")
-    predict.add_argument("--data", type=Path, required=True, metavar="FILE.csv", help="a CSV file with the same features")
-    predict.add_argument("--out", type=Path, metavar="FILE.csv", help="where the predictions go (default: standard output)")
+    predict.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FILE", help=f"(default: {WEIGHTS})")
+    predict.add_argument("--data", type=Path, required=True, metavar="FILE.csv", help="a file with the same features")
+    predict.add_argument("--out", type=Path, metavar="FILE.csv", help="for the predictions (default: print them)")
     return parser
 
 

@@ -50,7 +50,7 @@ def tour(out: Path, examples: int) -> None:
 
     print("\n2. What a perceptron cannot do: two moons (no straight line parts them)\n")
     points, side = make_moons(400, noise=0.15, random_state=SEED)
-    x, x_test, y, y_test, scaler = split_and_scale(points, side.astype(float), 0.25, SEED)
+    x, x_test, y, y_test, _ = split_and_scale(points, side.astype(float), 0.25, SEED)
     fitted = {}
     for kind in ("perceptron", "mlp"):
         fitted[kind] = build(kind, 2, hidden=8, seed=SEED)
@@ -60,8 +60,10 @@ def tour(out: Path, examples: int) -> None:
     print(f"\n3. The formulas of the notes against the automatic gradient, {examples} generated inputs each\n")
     for title, chapter in (("perceptron", perceptron), ("two-layer network", two_layer)):
         _print_agreement(title, chapter, examples)
-    print("   difference: the largest |formula − automatic gradient| seen; of rounding: that difference as a share of what")
-    print("   floating-point rounding alone explains. da divides by 1 − a, which a saturated unit rounds to 0: undecided.")
+    print(
+        "   difference: the largest |formula − automatic gradient| seen; of rounding: its share of what floating-point\n"
+        "   rounding alone explains. da divides by 1 − a: a saturated unit rounds that to 0, and the input is undecided."
+    )
 
     print("\n4. Pictures\n")
     written = [
@@ -86,8 +88,9 @@ def _print_agreement(title: str, chapter: ModuleType, examples: int) -> None:
     width = max(len(row.formula) for row in rows)
     print(f"   {title:{width + 7}s}   agrees   on   undecided   difference   of rounding")
     for row in rows:
+        verdict = "yes" if row.agrees else "NO"
         print(
-            f"   {row.name:4s} = {row.formula:{width}s}   {'yes' if row.agrees else 'NO':6s}  {row.examples:4d}   {row.undecided:9d}"
+            f"   {row.name:4s} = {row.formula:{width}s}   {verdict:6s}  {row.examples:4d}   {row.undecided:9d}"
             f"   {row.largest_error:10.1e}   {row.largest_ratio:11.0%}"
         )
     print()
@@ -127,7 +130,9 @@ def plot_losses(curves: dict[str, list[float]], path: Path) -> Path:
     axes = figure.add_subplot()
     for (name, losses), style in zip(curves.items(), ("-", "--"), strict=True):
         axes.plot(losses, style, label=name)
-    axes.set(xlabel="step of gradient descent", ylabel="mean cross-entropy", yscale="log", title="Training loss, breast cancer")
+    axes.set(
+        xlabel="step of gradient descent", ylabel="mean cross-entropy", yscale="log", title="Training, breast cancer"
+    )
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=150)
@@ -147,8 +152,15 @@ def plot_boundaries(models: dict[str, Any], x: Any, y: Any, path: Path) -> Path:
         shades = axes.contourf(grid[..., 0], grid[..., 1], a, levels=np.linspace(0, 1, 11), cmap="RdBu", alpha=0.7)
         axes.contour(grid[..., 0], grid[..., 1], a, levels=[0.5], colors="black")
         for label, marker in ((0.0, "o"), (1.0, "^")):
-            axes.scatter(*x[y == label].T, s=14, marker=marker, edgecolor="black", linewidth=0.4,
-                         color="#b2182b" if label == 0 else "#2166ac", label=f"class {label:.0f}")
+            axes.scatter(
+                *x[y == label].T,
+                s=14,
+                marker=marker,
+                edgecolor="black",
+                linewidth=0.4,
+                color="#b2182b" if label == 0 else "#2166ac",
+                label=f"class {label:.0f}",
+            )
         axes.set(title=name, xlabel="feature 1 (standardised)")
     panels[0].set_ylabel("feature 2 (standardised)")
     panels[0].legend(loc="upper right")

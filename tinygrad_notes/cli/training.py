@@ -6,16 +6,14 @@ import argparse
 import csv
 import io
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import nn
+from ..files import write_whole
 from ..graph import no_grad
 from ..optim import SGD
 from . import UserError
@@ -28,7 +26,8 @@ def progress(steps: Iterable[int], label: str) -> Iterable[int]:
         from tqdm import tqdm
     except ModuleNotFoundError:
         return steps
-    return tqdm(steps, desc=label, file=sys.stderr, disable=None, leave=False)  # type: ignore[no-any-return]  # tqdm has no types
+    bar: Iterable[int] = tqdm(steps, desc=label, file=sys.stderr, disable=None, leave=False)
+    return bar
 
 
 def fit(
@@ -104,12 +103,16 @@ def train(args: argparse.Namespace) -> None:
     def accuracy(x: Any, y: Any) -> float:
         return float(np.mean((probabilities(model, x) > 0.5) == y))
 
-    print(f"{args.data}: {len(y)} rows, {len(features)} features; {args.target!r} is {classes[0]!r} (0) or {classes[1]!r} (1)")
-    print(f"{args.model}: {len(y_train)} rows to train, {len(y_test)} held out, {args.epochs} steps of gradient descent")
+    usual = int(y_train.mean() > 0.5)
+    print(f"{args.data}: {len(y)} rows, {len(features)} features")
+    print(f"{args.target!r} is {classes[0]!r} (0) or {classes[1]!r} (1)")
+    print(
+        f"{args.model}: {len(y_train)} rows to train, {len(y_test)} held out, {args.epochs} steps of gradient descent"
+    )
     print(f"loss                {losses[0]:.4f} -> {losses[-1]:.4f}")
     print(f"training accuracy   {accuracy(x_train, y_train):.1%}")
-    print(f"held-out accuracy   {accuracy(x_test, y_test):.1%}  (always {classes[int(y_train.mean() > 0.5)]!r}: "
-          f"{float(np.mean(y_test == float(y_train.mean() > 0.5))):.1%})")
+    always = np.mean(y_test == usual)
+    print(f"held-out accuracy   {accuracy(x_test, y_test):.1%}  (always {classes[usual]!r}: {always:.1%})")
     description = {
         "model": args.model,
         "hidden": args.hidden,
@@ -144,17 +147,5 @@ def predict(args: argparse.Namespace) -> None:
     if args.out is None:
         sys.stdout.write(text.getvalue())
     else:
-        write_whole(args.out, text.getvalue())
+        write_whole(args.out, text.getvalue().encode())
         print(f"{len(a)} predictions written to {args.out}", file=sys.stderr)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all: what stood there before survives a failure."""
-    handle, temporary = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..files import write_whole
 from . import render
 
 SUFFIXES = (".svg", ".png", ".pdf", ".dot")
@@ -69,7 +68,7 @@ class Picture:
             except render.RenderError as error:
                 kept = self._keep_source(path)
                 raise render.RenderError(f"Picture.save: {error} The DOT source is saved in {str(kept)!r}.") from error
-        _write(path, content)
+        write_whole(path, content)
         return path
 
     def _keep_source(self, path: Path) -> Path:
@@ -79,7 +78,7 @@ class Picture:
         while kept.exists() and not (kept.is_file() and kept.read_bytes() == content):
             n += 1
             kept = path.with_name(f"{path.stem}-{n}.dot")
-        _write(kept, content)
+        write_whole(kept, content)
         return kept
 
     def _repr_mimebundle_(
@@ -106,16 +105,3 @@ class Picture:
     def __repr__(self) -> str:
         """`Picture(nodes=7, edges=6)`."""
         return f"Picture(nodes={self.nodes}, edges={self.edges})"
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file at once: beside it first, then in its place."""
-    path = path.resolve()  # a link is followed, not replaced
-    beside = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        beside.write_bytes(content)
-        if path.exists():
-            shutil.copymode(path, beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

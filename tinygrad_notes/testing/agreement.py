@@ -100,8 +100,8 @@ def compare(
     known[loss].backward()
     # Fresh leaves: what the formulas compute is a graph of its own, from which their rounding is read.
     leaves = {k: Tensor(v.data, name=k) for k, v in known.items() if isinstance(v, Node)}
-    inexact = {leaf: UNIT * np.abs(leaf.data) for k, leaf in leaves.items() if k not in values}
-    wanted = [k for k in inspect.signature(backward).parameters]
+    inexact: dict[Node, Any] = {leaf: UNIT * np.abs(leaf.data) for k, leaf in leaves.items() if k not in values}
+    wanted = list(inspect.signature(backward).parameters)
     if missing := [k for k in wanted if k not in leaves]:
         raise KeyError(f"backward takes {', '.join(missing)}, which forward does not have; it has {', '.join(leaves)}.")
     with np.errstate(all="ignore"):

@@ -1,9 +1,9 @@
 """How far rounding alone can move a computed result: the recorded graph read with error bounds.
 
 A formula is evaluated on `Tensor`s; then every node's bound follows from its op's row. An elementwise op passes on
-Σ |∂y/∂x| · bound(x) and adds its own rounding. So a formula that cancels, such as 1 − a near a = 1, is granted the digits
-that it loses and no more, and no tolerance is chosen by hand. See N. J. Higham,
-"Accuracy and Stability of Numerical Algorithms", 2nd edition, chapters 3 and 4.
+Σ |∂y/∂x| · bound(x) and adds its own rounding. So a formula that cancels, such as 1 − a near a = 1, is granted the
+digits that it loses and no more, and no tolerance is chosen by hand. See N. J. Higham, "Accuracy and Stability of
+Numerical Algorithms", 2nd edition, chapters 3 and 4.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ UNIT = float(np.finfo(np.float64).eps)
 SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
 """The absolute error of an operation that underflows."""
 
-_MOVES = "reshape permute_dims broadcast_to expand_dims squeeze flip concat stack getitem scatter astype tril triu pad".split()
-_EXACT = ("negative", "abs", "maximum", "minimum", "where", "identity")
+_MOVES = {
+    *("reshape", "permute_dims", "broadcast_to", "expand_dims", "squeeze", "flip", "concat", "stack"),
+    *("getitem", "scatter", "astype", "tril", "triu", "pad"),
+}
+_EXACT = {"negative", "abs", "maximum", "minimum", "where", "identity"}
 
 
 def rounding_bound(root: Node, given: Mapping[Node, Any]) -> Any:
