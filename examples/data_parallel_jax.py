@@ -1,8 +1,8 @@
 """Chapter 1's two-layer network trained data-parallel over several JAX devices, equal to the NumPy run.
 
-The notes' forward pass is used as it stands: its ops are written against an array namespace, so a `Tensor` may hold a JAX
-array that is sharded over devices. Under `jax.jit` the forward and the backward pass become one program, and XLA puts in
-the all-reduce that sums the gradients of the shards. On one machine the devices are forced: XLA splits the host in four.
+The notes' forward pass is used as it stands: its ops are written against an array namespace, so a `Tensor` may hold a
+JAX array that is sharded over devices. Under `jax.jit` the forward and the backward pass become one program, and XLA
+puts in the all-reduce that sums the gradients of the shards. Here one machine plays four: XLA splits the host.
 
 Run:  python examples/data_parallel_jax.py          (needs: pip install jax 'tinygrad_notes[xp]')
 """

@@ -59,7 +59,7 @@ def test_a_saturated_output_unit_keeps_its_gradient(bias, label):
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=name_of)
 def test_formulas_against_jax(chapter):
-    """JAX differentiates the same loss, written in its own functions; outputs far from saturation, where it is exact."""
+    """JAX differentiates the same loss in its own functions; no unit is saturated, so it is exact too."""
     rng = np.random.default_rng(1)
     shapes = {"x": (3, 6), "w": (1, 3), "b": (1, 1), "w1": (4, 3), "b1": (4, 1), "w2": (2, 4), "b2": (2, 1)}
     values = {k: rng.normal(size=shapes[k]) for k in chapter.inputs if k != "y"}
@@ -80,7 +80,7 @@ def test_formulas_against_jax(chapter):
         np.testing.assert_allclose(compared[f"d{name}"][0], gradient, rtol=1e-12, atol=1e-14)
 
 
-# --- formulas that are wrong --------------------------------------------------------------------------------------------
+# --- formulas that are wrong ------------------------------------------------------------------------------------------
 
 _numbers = count()
 

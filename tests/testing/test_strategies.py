@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from tinygrad_notes.testing import arrays_of, inputs, labels, reals
 
-
 GIVEN = {"x": arrays_of("n", "m"), "w": arrays_of("h", "n"), "y": labels(1, "m"), "c": np.ones(2), "t": st.just(3)}
 
 

@@ -15,7 +15,7 @@ from ..notes import perceptron, two_layer
 from ..tensor import Tensor
 from ..testing import measure_agreement
 from ..value import Value
-from .training import build, fit, probabilities, progress, split_and_scale
+from .training import build, fit, probabilities, split_and_scale
 
 SEED = 0
 
@@ -82,9 +82,7 @@ def _loss(y: Any, a: Any) -> float:
 
 
 def _print_agreement(title: str, chapter: ModuleType, examples: int) -> None:
-    rows: list[Any] = []
-    for _ in progress(range(1), f"checking the {title}"):
-        rows = measure_agreement(chapter.forward, chapter.backward, chapter.inputs, examples=examples)
+    rows = measure_agreement(chapter.forward, chapter.backward, chapter.inputs, examples=examples)
     width = max(len(row.formula) for row in rows)
     print(f"   {title:{width + 7}s}   agrees   on   undecided   difference   of rounding")
     for row in rows:
