@@ -1,16 +1,46 @@
-"""The calculus of neural networks, run, checked and seen: see `docs/` and the README."""
+"""Check, see and run the calculus of neural networks.
 
-from . import ops
+`Value` and `Tensor` record a computation graph; `grad` and its kin differentiate functions; every named op of the
+table (`exp`, `sum`, `matmul`, …) is a function here. `nn` and `optim` build and train networks, `draw` shows their
+graphs, `testing` holds formulas derived by hand against the automatic gradient, `notes` are the chapters. Start with
+the README.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from . import nn, ops, optim
 from .calculus import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+
+# The function stands for the folder of the same name; whoever needs the module imports from it.
+from .draw import draw
 from .graph import Node, no_grad, topological_order
-from .ops import *  # noqa: F403
+from .ops import *  # noqa: F403  # every public op, by ops.__all__
 from .tensor import Tensor
 from .value import Value
 
+__version__ = "0.1.0"
+__all__ = [
+    "Node",
+    "Tensor",
+    "Value",
+    "draw",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "nn",
+    "no_grad",
+    "ops",
+    "optim",
+]
+__all__ += ["topological_order", "value_and_grad", "vjp"]
+__all__ += ops.__all__
 
-def __getattr__(name):  # temporary, while nn and optim are being built
-    from importlib import import_module
 
-    if name in ("notes", "testing", "nn", "optim"):
+def __getattr__(name: str) -> Any:
+    # Imported when first asked for: they need Hypothesis, which takes longer to import than everything else here.
+    if name in ("notes", "testing"):
         return import_module(f".{name}", __name__)
-    raise AttributeError(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,14 +1,15 @@
 """Function transforms: `grad`, `value_and_grad`, `vjp`, `jvp`, `jacobian`, `hessian`, `hvp`.
 
-Arguments are numbers, arrays, or nested lists, tuples and dicts of them. A Python float enters the function as a `Value`,
-an array as a `Tensor`; plain numbers and arrays come back. A transform inside another, or one that is given nodes, returns
-nodes, so transforms nest.
+Arguments are numbers, arrays, or nested lists, tuples and dicts of them. A Python float enters the function as a
+`Value`, an array as a `Tensor`; plain numbers and arrays come back. A transform inside another, or one that is given
+nodes, returns nodes, so transforms nest.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -72,6 +73,8 @@ class _Run:
             if not -len(args) <= n < len(args):
                 raise ValueError(f"{transform}: argnums={argnums}, but {_name(f)} was given {len(args)} argument(s).")
         numbers = tuple(n % len(args) for n in numbers)
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"{transform}: argnums={argnums} names an argument twice; expected each once.")
         self.trees = [args[n] for n in numbers]
         given = [leaf for tree in self.trees for leaf in tree_leaves(tree)]
         self.nested = _depth.now > 0 or any(map(is_node, given))
@@ -109,7 +112,7 @@ class _Run:
         y = self.output
         if isinstance(y, (dict, list, tuple)) or not (is_node(y) or is_number(y) or hasattr(y, "dtype")):
             raise TypeError(f"{self.transform}: {_name(self.f)} returned {ops.describe(y)}; expected a scalar.")
-        if int(np.prod(ops.shape_of(y))) != 1:
+        if math.prod(ops.shape_of(y)) != 1:
             raise ValueError(
                 f"{self.transform}: {_name(self.f)} returned {ops.describe(y)}; expected a scalar. "
                 "Reduce it with tn.sum or tn.mean, or use tn.jacobian."
@@ -124,7 +127,7 @@ class _Run:
 
     def _leave_gradient(self, x: Node, g: Any) -> Any:
         if g is None:
-            g = ops.namespace_of([x.data], self.transform).zeros_like(x.data) if isinstance(x, Tensor) else 0.0
+            g = _zero(x, self.transform)
         if self.nested:
             return g
         return x.own(g, shared=True) if not is_node(g) else g.data
@@ -138,6 +141,12 @@ class _Run:
         leaves = iter(flat)
         built = [tree_build(tree, leaves) for tree in self.trees]
         return built[0] if self.single else tuple(built)
+
+
+def _zero(x: Any, transform: str) -> Any:
+    """Zero in the form of a number, array or node."""
+    data = x.data if is_node(x) else x
+    return 0.0 if is_number(data) else ops.namespace_of([data], transform).zeros_like(data)
 
 
 def _plain(x: Any) -> Any:
@@ -206,7 +215,8 @@ def vjp(f: Function, *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]
         args: where to evaluate it.
 
     Returns:
-        The result, and `pull(g)`, which gives a tuple with a cotangent for every argument; g has the result's structure.
+        The result, and `pull(g)`, which gives a tuple with a cotangent for every argument; g has the structure of the
+        result.
 
     Example:
         >>> y, pull = vjp(lambda a, b: a * b, 3.0, 4.0)
@@ -222,6 +232,7 @@ def vjp(f: Function, *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]
             raise ValueError(
                 f"vjp: the cotangent has {len(given)} leaves; expected {len(outputs)}, as {_name(f)} returned."
             )
+        run.nested = run.nested or any(map(is_node, given))
         seeds = [(y, y.as_cotangent(c)) for y, c in zip(outputs, given, strict=True) if is_node(y)]
         return tuple(run.gradients(run.pull(seeds)))
 
@@ -273,9 +284,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
 
     def of(y: Any) -> Any:
         t = tangent.get(y) if is_node(y) else None
-        if t is None:
-            return ops.namespace_of([y.data], "jvp").zeros_like(y.data) if isinstance(y, Tensor) else 0.0
-        return t
+        return _zero(y, "jvp") if t is None else t
 
     return run.leave(run.output), run.leave(tree_map(of, run.output))
 
@@ -301,7 +310,7 @@ def jacobian(f: Function, argnums: Argnums = 0) -> Function:
             shape = tuple(ops.shape_of(y))
             if shape == ():
                 return run.gradients(run.pull([(y, y.seed())] if is_node(y) else []))
-            count = int(np.prod(shape))
+            count = math.prod(shape)
             xp = ops.namespace_of([y.data if is_node(y) else y], "jacobian")
             found = []
             for k in range(count):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from . import ops
 from .numpy_protocol import NumPyProtocol
 from .ops import NODE_KINDS, TABLE, Op
+from .ops.namespaces import is_number
 
 
 class Node(NumPyProtocol):
@@ -36,6 +37,25 @@ class Node(NumPyProtocol):
     op: Op | None
     name: str | None
     requires_grad: bool
+
+    if TYPE_CHECKING:  # the kinds make their operators from the rows, at the end of value.py and tensor.py
+
+        def __add__(self, other: Any, /) -> Any: ...
+        def __radd__(self, other: Any, /) -> Any: ...
+        def __sub__(self, other: Any, /) -> Any: ...
+        def __rsub__(self, other: Any, /) -> Any: ...
+        def __mul__(self, other: Any, /) -> Any: ...
+        def __rmul__(self, other: Any, /) -> Any: ...
+        def __truediv__(self, other: Any, /) -> Any: ...
+        def __rtruediv__(self, other: Any, /) -> Any: ...
+        def __pow__(self, other: Any, /) -> Any: ...
+        def __rpow__(self, other: Any, /) -> Any: ...
+        def __lt__(self, other: Any, /) -> Any: ...
+        def __le__(self, other: Any, /) -> Any: ...
+        def __gt__(self, other: Any, /) -> Any: ...
+        def __ge__(self, other: Any, /) -> Any: ...
+        def __neg__(self) -> Any: ...
+        def __abs__(self) -> Any: ...
 
     def __init_subclass__(cls) -> None:
         NODE_KINDS[cls] = cls
@@ -115,23 +135,27 @@ class Node(NumPyProtocol):
         for _, g in found:
             holders[id(g)] = holders.get(id(g), 0) + 1
         for node, g in found:
-            g = node.own(g, shared=holders[id(g)] > 1)
-            node.grad = g if node.op is not None or node.grad is None else node.grad + g
+            own = node.own(g, shared=holders[id(g)] > 1)
+            node.grad = own if node.op is not None or node.grad is None else node.grad + own
 
     def as_cotangent(self, g: Any) -> Any:
         """A cotangent from the user, checked against this node's shape.
 
         Raises:
             ValueError: the shape differs.
+            TypeError: it is no number, array or node.
         """
+        if not (is_node(g) or is_number(g) or hasattr(g, "shape")):
+            raise TypeError(f"backward: got {ops.describe(g)} as the cotangent; expected a number or an array.")
         if tuple(ops.shape_of(g)) != self.shape:
             raise ValueError(
-                f"backward: the cotangent has shape {tuple(ops.shape_of(g))}; expected {self.shape}, as {ops.describe(self)}."
+                f"backward: the cotangent has shape {tuple(ops.shape_of(g))}; expected {self.shape}, "
+                f"as {ops.describe(self)}."
             )
         return g
 
     def __getattr__(self, name: str) -> Any:
-        # Every row of the table is a method too. It is made when first asked for, so rows added later are methods as well.
+        # Every row of the table is a method too, made when first asked for, so that rows added later are too.
         op = TABLE.get(name)
         if op is None or not op.method:
             raise AttributeError(f"{type(self).__name__} has no attribute or op {name!r}.")
@@ -156,7 +180,7 @@ def is_node(x: Any) -> bool:
 
 
 def topological_order(*roots: Node) -> list[Node]:
-    """Every node that the roots were computed from, each after its parents, the roots last. Iterative: depth is free."""
+    """Every node that the roots were computed from, each after its parents. Iterative: a long chain works."""
     order: list[Node] = []
     seen: set[Node] = set()
     stack: list[Node | None] = list(reversed(roots))

@@ -45,6 +45,10 @@ def _pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float 
     return ops.pad(x, widths=pad_width, value=constant_values)
 
 
+def _clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    return ops.clip(x, min=a_min if min is None else min, max=a_max if max is None else max)
+
+
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     if ord is not None and not (ord == 2 and (isinstance(axis, int) or len(ops.shape_of(x)) == 1)):
         _no(f"np.linalg.norm with ord={ord!r}", "only the Euclidean norm is in the op table")
@@ -62,6 +66,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.cumsum: _cumsum,
     np.var: _moment(ops.var),
     np.std: _moment(ops.std),
+    np.clip: _clip,
     np.pad: _pad,
     np.linalg.norm: _norm,
     np.einsum: ops.einsum,
@@ -69,10 +74,11 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.ndim: lambda x: len(x.shape),
     np.size: lambda x: int(np.prod(x.shape)),
 }
-_SAME_NAME = (
-    "sum mean prod max min argmax cumulative_sum reshape permute_dims transpose matrix_transpose expand_dims squeeze "
-    "broadcast_to concat stack split flip take where clip tril triu diag trace dot outer"
-).split()
+_SAME_NAME = {
+    *("sum", "mean", "prod", "max", "min", "argmax", "cumulative_sum", "dot", "outer", "trace", "diag", "tril", "triu"),
+    *("reshape", "broadcast_to", "expand_dims", "squeeze", "flip", "permute_dims", "transpose", "matrix_transpose"),
+    *("concat", "stack", "split", "take", "where"),
+}
 
 
 class NumPyProtocol:

@@ -17,8 +17,8 @@ class Tensor(Node):
     """An array that remembers how it was computed.
 
     Args:
-        data: a number, a (nested) list, or an array. Numbers and lists of numbers become float64; an array keeps its dtype
-            and its library and is not copied. It is never written to.
+        data: a number, a (nested) list, or an array. Numbers and lists of numbers become float64; an array keeps its
+            dtype and its library and is not copied. It is never written to.
         name: what to call it.
         requires_grad: whether gradients flow to it; by default for floating-point data.
 
@@ -37,8 +37,8 @@ class Tensor(Node):
 
     rank = 2
 
-    parents: tuple[Any, ...]  # type: ignore[assignment]  # slots in place of the properties of Node
-    params: dict[str, Any]  # type: ignore[assignment]
+    parents: tuple[Any, ...]  # slots in place of the properties of Node
+    params: dict[str, Any]
 
     def __init__(self, data: Any, *, name: str | None = None, requires_grad: bool | None = None) -> None:
         self.data, floating = _as_data(data)
@@ -69,8 +69,8 @@ class Tensor(Node):
             else:
                 data.append(a)
         y, xp = op.on_arrays(data, params, args)
-        if xp is numpy_reading and y.dtype.char == "O":
-            raise op.complaint(TypeError("an array of objects"), args, params)
+        if xp is numpy_reading and y.dtype.kind not in "fiub":
+            raise op.complaint(TypeError(f"the result would be of {y.dtype}"), args, params)
         node = cls.__new__(cls)
         node.data = y
         node.grad = node.name = None
@@ -96,10 +96,13 @@ class Tensor(Node):
                 return self.op.jvp(ops.nodes, tangents, self, self.parents, self.params)
             args = [p.data if is_node(p) else p for p in self.parents]
             return self.op.jvp(namespace_of([self.data], self.op.name), tangents, self.data, args, self.params)
+        y, parents = self, self.parents
+        if not create_graph:  # cut from their history, which the pass below need not walk
+            y, parents = self.detach(), tuple(p.detach() if is_node(p) else p for p in self.parents)
         with recording(True):
             u = Tensor(namespace_of([self.data], "jvp").zeros_like(self.data), requires_grad=True)
             wanted = [t is not None for t in tangents]
-            pulled = self.op.vjp(ops.nodes, u, self, self.parents, wanted, self.params)
+            pulled = self.op.vjp(ops.nodes, u, y, parents, wanted, self.params)
         seeds = [
             (c, t) for c, t in zip(pulled, tangents, strict=True) if t is not None and is_node(c) and c.requires_grad
         ]
@@ -117,10 +120,11 @@ class Tensor(Node):
 
     def own(self, g: Any, shared: bool) -> Any:
         """A leaf's gradient in memory of its own, so that changing it in place changes nothing else."""
-        if self.op is None and not is_node(g) and isinstance(g, (np.ndarray, np.generic)):
-            if shared or not isinstance(g, np.ndarray) or g.base is not None or not g.flags.writeable:
-                return np.array(g)
-        return g
+        if self.op is not None or is_node(g):
+            return g
+        if isinstance(g, np.ndarray) and not shared and g.base is None and g.flags.writeable:
+            return g
+        return namespace_of([g], "backward").asarray(g, copy=True)
 
     def as_cotangent(self, g: Any) -> Any:
         """A cotangent from the user, as an array of this tensor's dtype; a number for a tensor of one element."""
@@ -157,12 +161,12 @@ class Tensor(Node):
         return self.data.dtype
 
     @property
-    def T(self) -> Any:
+    def T(self) -> Any:  # noqa: N802  # NumPy's name
         """The axes reversed: the transpose of a matrix."""
         return ops.permute_dims(self)
 
     @property
-    def mT(self) -> Any:
+    def mT(self) -> Any:  # noqa: N802  # NumPy's name
         """The last two axes swapped."""
         return ops.matrix_transpose(self)
 
@@ -241,11 +245,13 @@ class Tensor(Node):
 
     def reshape(self, *shape: Any) -> Any:
         """The same elements in another shape, given as a tuple or as arguments; one size may be -1."""
-        return ops.reshape(self, shape=tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+        return ops.reshape(
+            self, shape=tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        )
 
     def transpose(self, *axes: Any) -> Any:
         """The axes in another order, given as a tuple or as arguments; reversed if none is given."""
-        given = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
+        given = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list, type(None))) else axes or None
         return ops.permute_dims(self, axes=given)
 
     def flatten(self) -> Any:
@@ -311,7 +317,10 @@ def _plain_index(index: Any) -> Any:
         return tuple(_plain_index(i) for i in index)
     if is_node(index):
         return index.data
-    return np.asarray(index) if isinstance(index, list) else index
+    if isinstance(index, list):
+        positions = np.asarray(index)
+        return positions if positions.size else positions.astype(int)  # NumPy's empty list is of floats
+    return index
 
 
 def _as_data(data: Any) -> tuple[Any, bool]:

@@ -39,8 +39,8 @@ class Value(Node):
         (15.0, 8.0)
     """
 
-    # An edge is a parent and ∂self/∂parent, flat in the node: a tuple an edge would double its size and the time that the
-    # garbage collector takes. A slope of None says that the parent takes no gradient: then it may be a plain number.
+    # An edge is a parent and ∂self/∂parent, flat in the node: a tuple an edge would double its size and the time that
+    # the garbage collector takes. A slope of None: the parent takes no gradient, and may be a plain number.
     __slots__ = ("a", "b", "da", "db")
 
     rank = 1
@@ -61,7 +61,7 @@ class Value(Node):
         self.requires_grad = requires_grad
         self.a = self.b = self.da = self.db = None
 
-    shape = ()  # type: ignore[assignment]  # a number has no axes, whatever the node
+    shape = ()  # a number has no axes, whatever the node
     ndim = 0
 
     @property
@@ -92,7 +92,7 @@ class Value(Node):
     @classmethod
     def record(cls, op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Apply an op to `Value`s and numbers; ops on arrays go to `Tensor`."""
-        if not op.elementwise:
+        if not op.elementwise or any(ops.shape_of(p) for p in params.values()):
             return cls.array_kind.record(op, args, params)
         if not params and op.differentiable and op.arity <= 2:
             return recorder(op)(*args)
@@ -129,7 +129,7 @@ class Value(Node):
         if create_graph or not self.requires_grad or is_node(cotangent):
             super().backward(cotangent, create_graph=create_graph)
             return
-        # The same pass as Node.backward's, for a graph of Values only: in-flight gradients stand on the nodes themselves.
+        # Node.backward's pass for a graph of Values only: in-flight gradients stand on the nodes themselves.
         order: list[Value] = []
         leaves: list[tuple[Value, float | None]] = []
         seen: set[Value | None] = set()
@@ -155,12 +155,12 @@ class Value(Node):
         self.grad = 1.0 if cotangent is None else float(self.as_cotangent(cotangent))
         for n in reversed(order):
             g = n.grad
-            if g:  # also what keeps 0 · ∞ = 0
+            if g:  # here and below also what keeps 0 · ∞ = 0
                 d = n.da
-                if d is not None:
+                if d:
                     n.a.grad += g * d
                 d = n.db
-                if d is not None:
+                if d:
                     n.b.grad += g * d
         for n, before in leaves:
             if not n.requires_grad:
@@ -207,7 +207,11 @@ class _Pair(Value):
 class _ParametricValue(Value):
     """The result of an op with parameters."""
 
-    __slots__ = ("params",)  # type: ignore[misc]  # a slot in place of the property that says "none"
+    __slots__ = ("params",)  # in place of the property that says "none"
+
+    def __init__(self, data: Any, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.params: dict[str, Any] = {}
 
 
 def record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -248,7 +252,8 @@ _RECORDERS: dict[Op, Callable[..., Any]] = {}
 def recorder(op: Op) -> Callable[..., Any]:
     """The function that records `op` (of one or two arguments, without parameters) on Values and numbers.
 
-    It is generated from the row on first use, and falls back to `record` for whatever is not plain. `.source` is its text.
+    It is generated from the row on first use, and falls back to `record` for whatever is not plain. `.source` is its
+    text.
     """
     found = _RECORDERS.get(op)
     if found is None:
@@ -332,8 +337,8 @@ for _name, _op in {
 }.items():
     setattr(Value, f"__{_name}__", recorder(_op))
     setattr(Value, f"__r{_name}__", _reversed(recorder(_op)))
-Value.__neg__ = recorder(ops.negative)  # type: ignore[attr-defined]  # made here, as all operators
-Value.__abs__ = recorder(ops.abs)  # type: ignore[attr-defined]
+for _name, _op in {"neg": ops.negative, "abs": ops.abs}.items():
+    setattr(Value, f"__{_name}__", recorder(_op))
 
 
 def _comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Value, Any], Any]:

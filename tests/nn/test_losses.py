@@ -234,8 +234,8 @@ def test_one_value_gives_a_value_without_a_needless_division():
     a = Value(0.5)
     found = binary_cross_entropy(1, a)
     assert type(found) is Value
-    assert found.op is tn.negative
-    assert binary_cross_entropy([1], [a]).op is tn.negative
+    assert found.op.name == "cross_entropy"
+    assert binary_cross_entropy([1], [a]).op.name == "cross_entropy"
     assert binary_cross_entropy(np.float64(1), a).item() == math.log(2)
 
 

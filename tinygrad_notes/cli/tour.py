@@ -61,8 +61,8 @@ def tour(out: Path, examples: int) -> None:
     for title, chapter in (("perceptron", perceptron), ("two-layer network", two_layer)):
         _print_agreement(title, chapter, examples)
     print(
-        "   difference: the largest |formula − automatic gradient| seen; of rounding: its share of what floating-point\n"
-        "   rounding alone explains. da divides by 1 − a: a saturated unit rounds that to 0, and the input is undecided."
+        "   difference: the largest |formula − automatic gradient| seen; of rounding: its share of what rounding\n"
+        "   alone explains. da divides by 1 − a: a saturated unit rounds that to 0, and the input is undecided."
     )
 
     print("\n4. Pictures\n")

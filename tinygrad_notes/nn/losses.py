@@ -35,8 +35,9 @@ _quiet = np.errstate(all="ignore")
 def binary_cross_entropy(y: Any, a: Any, *, reduction: Reduction = "mean") -> Any:
     """−[y ln a + (1 − y) ln(1 − a)] for probabilities a.
 
-    Where a comes from `sigmoid`, 1 − a keeps all digits (see `complement`). A unit that is wrong beyond |z| ≈ 745 has
-    an infinite loss, as a or 1 − a is then 0 in float64; `binary_cross_entropy_with_logits` has no such end.
+    Where a comes from `sigmoid`, 1 − a keeps all digits (see `ops.cross_entropy`). A unit that is wrong beyond
+    |z| ≈ 745 has an infinite loss and no gradient, as a or 1 − a is then 0 in float64;
+    `binary_cross_entropy_with_logits` has no such end.
 
     Args:
         y: labels or probabilities in [0, 1], in the shape of a.
@@ -55,7 +56,7 @@ def binary_cross_entropy(y: Any, a: Any, *, reduction: Reduction = "mean") -> An
     y, a = _pair(name, y, a, "a")
     _require(name, "y", y, _in_unit, _BINARY)
     _require(name, "a", a, lambda v: _in_unit(v) | (v != v), _PROBABILITIES)
-    losses = _each(lambda y, a: -(ops.xlogy(y, a) + ops.xlogy(1 - y, ops.complement(a))), y, a)
+    losses = _each(ops.cross_entropy, y, a)
     return _reduced(name, losses, reduction)
 
 

@@ -1,94 +1,26 @@
 """The op table: every operation, once, as the formula that stands in the notes.
 
-Each module of this folder holds the rows of one subject; `op.py` makes them, `namespaces.py` reads them.
+Each module of rows holds one subject and lists its rows in `__all__`; `op.py` makes them, `namespaces.py` and
+`source.py` read them, `compositions.py` has named functions that need no row.
 """
 
-from .compositions import complement, diag, dot, einsum, matrix_transpose, split, take, trace, transpose
-from .elementwise import (
-    abs,
-    acos,
-    add,
-    asin,
-    atan,
-    atan2,
-    clip,
-    cos,
-    cosh,
-    divide,
-    elu,
-    equal,
-    erf,
-    erfc,
-    exp,
-    expm1,
-    gelu,
-    greater,
-    greater_equal,
-    hypot,
-    identity,
-    leaky_relu,
-    less,
-    less_equal,
-    log,
-    log1p,
-    logaddexp,
-    logical_and,
-    logical_not,
-    logical_or,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    not_equal,
-    one_minus,
-    pow,
-    relu,
-    sigmoid,
-    sign,
-    silu,
-    sin,
-    sinh,
-    softplus,
-    sqrt,
-    square,
-    subtract,
-    tan,
-    tanh,
-    where,
-    xlogy,
-)
+from . import activations, arithmetic, compositions, functions, products, reductions, shapes
+from .activations import *  # noqa: F403  # the rows, by their own __all__
+from .arithmetic import *  # noqa: F403
+from .compositions import *  # noqa: F403
+from .functions import *  # noqa: F403
 from .namespaces import NODE_KINDS, TABLE, Namespace, namespace_of, nodes, shape_of
 from .op import POSITIVE, REALS, Op, OpError, describe, elementwise, structural
-from .products import matmul, outer
-from .reductions import (
-    argmax,
-    cumulative_sum,
-    log_softmax,
-    logsumexp,
-    max,
-    mean,
-    min,
-    norm,
-    prod,
-    softmax,
-    std,
-    sum,
-    var,
-)
-from .shapes import (
-    astype,
-    broadcast_to,
-    concat,
-    expand_dims,
-    flip,
-    getitem,
-    pad,
-    permute_dims,
-    reshape,
-    scatter,
-    squeeze,
-    stack,
-    sum_to,
-    tril,
-    triu,
-)
+from .products import *  # noqa: F403
+from .reductions import *  # noqa: F403
+from .shapes import *  # noqa: F403
+
+__all__ = ["NODE_KINDS", "POSITIVE", "REALS", "TABLE", "Namespace", "Op", "OpError", "describe", "elementwise"]
+__all__ += ["namespace_of", "nodes", "shape_of", "structural"]
+__all__ += activations.__all__
+__all__ += arithmetic.__all__
+__all__ += functions.__all__
+__all__ += products.__all__
+__all__ += reductions.__all__
+__all__ += shapes.__all__
+__all__ += compositions.__all__

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from .elementwise import multiply, one_minus, sigmoid
+from .activations import cross_entropy as cross_entropy_row
+from .activations import one_minus, sigmoid
+from .arithmetic import multiply
 from .namespaces import NODE_KINDS, shape_of, to_arrays
 from .op import OpTypeError, OpValueError, describe
 from .products import einsum as einsum_row
 from .products import matmul
 from .reductions import sum as sum_
 from .shapes import getitem, permute_dims, scatter
+
+__all__ = [
+    "complement",
+    "cross_entropy",
+    "diag",
+    "dot",
+    "einsum",
+    "matrix_transpose",
+    "split",
+    "take",
+    "trace",
+    "transpose",
+]
 
 
 def _array(x: Any, name: str) -> Any:
@@ -68,14 +84,15 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     if not -len(shape) <= axis < len(shape):
         raise OpValueError(f"split: given axis {axis} for {describe(x)}; expected one of its {len(shape)} axes.")
     size = shape[axis]
-    if isinstance(sections, int):
-        if sections < 1 or size % sections:
-            raise OpValueError(f"split: given {sections} sections for an axis of {size}; expected a divisor of {size}.")
-        cuts = list(range(0, size + 1, size // sections)) if size else [0] * (sections + 1)
+    if isinstance(sections, (int, np.integer)):
+        parts = int(sections)
+        if parts < 1 or size % parts:
+            raise OpValueError(f"split: given {parts} sections for an axis of {size}; expected a divisor of {size}.")
+        cuts = [k * size // parts for k in range(parts + 1)]
     else:
         cuts = [0, *sections, size]
     before = (slice(None),) * (axis % len(shape))
-    return [getitem(x, index=(*before, slice(a, b))) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [getitem(x, index=(*before, slice(a, b))) for a, b in pairwise(cuts)]
 
 
 def diag(x: Any, k: int = 0) -> Any:
@@ -122,13 +139,35 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     return einsum_row(operands, subscripts=subscripts)
 
 
+def _complement(a: Any) -> Any:
+    """The number or array 1 − a; where a is a node that `sigmoid` made of z, σ(−z), so that no digit is lost."""
+    if type(a) not in NODE_KINDS:
+        return 1 - a
+    if a.op is sigmoid:
+        z = a.parents[0]
+        return sigmoid(-(z.data if type(z) in NODE_KINDS else z))
+    return 1 - a.data
+
+
 def complement(a: Any) -> Any:
     """1 − a. Where a is a node that `sigmoid` made of z, it is computed as σ(−z), so that no digit is lost.
 
-    In float64, 1 − σ(37) is 0, and the cross-entropy of a saturated unit with its gradient would be infinite or NaN; the
-    true value 8.5e-17 keeps both exact.
+    In float64, 1 − σ(37) is 0, and what divides by it or takes its logarithm is lost; the true value is 8.5e-17.
     """
-    if type(a) in NODE_KINDS and a.op is sigmoid:
-        z = a.parents[0]
-        return one_minus(a, sigmoid(-(z.data if type(z) in NODE_KINDS else z)))
-    return 1 - _array(a, "complement")
+    a = _array(a, "complement")
+    return one_minus(a, _complement(a)) if type(a) in NODE_KINDS else 1 - a
+
+
+def cross_entropy(y: Any, a: Any) -> Any:
+    """−[y ln a + (1 − y) ln(1 − a)], element by element, for labels y and probabilities a.
+
+    Where a is a node that `sigmoid` made, 1 − a is computed as `complement` does, so that a saturated unit keeps its
+    loss and its gradient a − y exactly. With y = 0 or 1 the silenced term is 0, also where its logarithm is infinite.
+
+    Shapes: y and a broadcast; the result has their common shape.
+    """
+    y, a = _array(y, "cross_entropy"), _array(a, "cross_entropy")
+    exact = _complement(a)
+    if type(a) in NODE_KINDS:
+        exact = type(a)(exact, name="1 − a", requires_grad=False)
+    return cross_entropy_row(y, a, exact)

@@ -1,7 +1,7 @@
 """The readings of a rule: the namespace `xp` that an op's rule is given for floats, arrays and graph nodes.
 
-A namespace looks a name up in three places: what is special to that kind of array, the op table (a row that brings its own
-`forward`), and the array library itself. Names are the Array API standard's.
+A namespace looks a name up in three places: what is special to that kind of array, the op table (a row that brings its
+own `forward`), and the array library itself. Names are the Array API standard's.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from types import SimpleNamespace
@@ -39,6 +40,7 @@ class Namespace:
         if name.startswith("__"):
             raise AttributeError(name)
         op = TABLE.get(name)
+        found: Any
         if op is not None and op.forward is not None:
             found = partial(op.forward, self) if op.arity >= 0 else partial(_on_list, op.forward, self)
         else:
@@ -62,6 +64,7 @@ class NumPyNamespace(Namespace):
     """NumPy's reading."""
 
     def quiet(self) -> contextlib.AbstractContextManager[Any]:
+        """Infinities and NaN are values here, not warnings."""
         return np.errstate(all="ignore")
 
     @staticmethod
@@ -73,7 +76,10 @@ class NumPyNamespace(Namespace):
     def scale(g: Any, slope: Any) -> Any:
         """g · slope, where 0 · ∞ = 0: a path that is not taken contributes nothing."""
         product = g * slope
-        return product if np.isfinite(slope).all() else np.where(g == 0, 0 * g, product)
+        # The cheapest look at every product; where the squares overflow, the next line is right too, only slower.
+        if math.isfinite(np.vdot(product, product)):
+            return product
+        return np.where((g == 0) | (slope == 0), 0.0, product)
 
     @staticmethod
     def scatter(g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
@@ -88,10 +94,10 @@ class NumPyNamespace(Namespace):
 
 
 def _where(native: Callable[..., Any]) -> Callable[..., Any]:
-    """`where` that also takes a Python bool as its condition."""
+    """`where` that keeps plain numbers plain, for rules that ask something of an argument that is a number."""
 
     def where(condition: Any, a: Any, b: Any) -> Any:
-        if condition is True or condition is False:
+        if (condition is True or condition is False) and is_number(a) and is_number(b):
             return a if condition else b
         return native(condition, a, b)
 
@@ -135,10 +141,13 @@ def _sign(x: float) -> float:
     return x if x != x else float((x > 0) - (x < 0))
 
 
+_MATH = (
+    *("exp", "expm1", "log", "log1p", "sqrt", "pow", "hypot", "erf", "erfc", "floor", "ceil"),
+    *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "isfinite", "isnan", "isinf"),
+)
 floats = Namespace(
     SimpleNamespace(
-        **{n: getattr(math, n) for n in "exp log log1p expm1 sqrt sin cos tan asin acos atan atan2 sinh cosh".split()},
-        **{n: getattr(math, n) for n in "tanh erf erfc hypot isfinite isnan isinf pow floor ceil".split()},
+        **{name: getattr(math, name) for name in _MATH},
         add=lambda a, b: a + b,
         subtract=lambda a, b: a - b,
         multiply=lambda a, b: a * b,
@@ -164,7 +173,7 @@ floats = Namespace(
         ones_like=lambda a: 1.0,
     ),
     where=lambda condition, a, b: a if condition else b,
-    scale=lambda g, slope: g * slope if g else 0.0,
+    scale=lambda g, slope: g * slope if g and slope else 0.0,
 )
 """Python floats, with `math`'s functions: no NumPy on this path."""
 
@@ -179,10 +188,16 @@ class NodeNamespace:
 
     @staticmethod
     def scale(g: Any, slope: Any) -> Any:
-        """As NumPy's `scale`; recorded as a plain product wherever the slope is finite."""
-        if _constant("isfinite", slope).all():
-            return g * slope
-        return TABLE["where"](TABLE["equal"](g, 0.0), 0.0, g * slope)
+        """As NumPy's `scale`, recorded as a plain product wherever that is finite."""
+        product = g * slope
+        x, y, z = (n.data if type(n) in NODE_KINDS else n for n in (g, slope, product))
+        if is_number(z):
+            dead = ((x == 0) | (y == 0)) & (not math.isfinite(z))
+        else:
+            dead = ((x == 0) | (y == 0)) & ~namespace_of([z], "backward").isfinite(z)
+        if dead is False or (isinstance(dead, (np.ndarray, np.generic)) and not dead.any()):
+            return product
+        return TABLE["where"](dead, 0.0, g) * TABLE["where"](dead, 0.0, slope)
 
     @staticmethod
     def zeros_like(x: Any) -> Any:
@@ -218,7 +233,7 @@ def _torch() -> Namespace:
     import torch
 
     def where(condition: Any, a: Any, b: Any) -> Any:
-        # Two numbers would become float32, PyTorch's default; in float64 they are exact, and the cotangent is cast at the end.
+        # Two numbers would become float32, PyTorch's default; float64 keeps them, and the cotangent is cast at the end.
         like = next((x.dtype for x in (a, b) if isinstance(x, torch.Tensor)), torch.float64)
         chosen = (torch.as_tensor(x, dtype=like) if is_number(x) else x for x in (a, b))
         return torch.where(torch.as_tensor(condition), *chosen)
@@ -242,7 +257,8 @@ def _torch() -> Namespace:
         logaddexp=_with_arrays(torch.logaddexp),
         erf=torch.erf,
         erfc=torch.erfc,
-        scale=lambda g, slope: torch.where(g == 0, torch.zeros_like(g), g * slope),
+        log=lambda x: torch.log(torch.as_tensor(x, dtype=torch.float64) if is_number(x) else x),
+        scale=lambda g, slope: where((g == 0) | (slope == 0), 0.0, g * slope),
         scatter=scatter,
     )
 
@@ -275,7 +291,7 @@ def _jax() -> Namespace:
         pow=lambda a, b: a**b,
         erf=special.erf,
         erfc=special.erfc,
-        scale=lambda g, slope: jnp.where(g == 0, 0.0, g * slope),
+        scale=lambda g, slope: jnp.where((g == 0) | (slope == 0), 0.0, g * slope),
         scatter=scatter,
     )
 
@@ -290,7 +306,7 @@ def namespace_of(args: Sequence[Any], op: str) -> Namespace:
         TypeError: an argument is neither a number nor an array; the message names the op and the type.
         ModuleNotFoundError: the array needs the extra `xp`.
     """
-    found = numpy_reading
+    found: Namespace = numpy_reading
     for arg in args:
         xp = _BY_TYPE.get(type(arg))
         if xp is None:
@@ -315,7 +331,8 @@ def _new_type(arg: Any, op: str) -> Namespace:
     elif hasattr(arg, "__array_namespace__"):
         xp = Namespace(arg.__array_namespace__())
     else:
-        raise TypeError(f"{op}: got {arg!r} of type {kind.__name__}; expected a number, an array, a Value or a Tensor.")
+        shown = text if len(text := repr(arg)) <= 80 else text[:77] + "…"
+        raise TypeError(f"{op}: got {shown} of type {kind.__name__}; expected a number, an array, a Value or a Tensor.")
     _BY_TYPE[kind] = xp
     return xp
 
@@ -326,7 +343,13 @@ def _new_type(arg: Any, op: str) -> Namespace:
 def is_number(x: Any) -> bool:
     """Whether `x` is a plain real number (Python's or NumPy's scalar)."""
     kind = type(x)
-    return kind is float or kind is int or (isinstance(x, numbers.Real) and not hasattr(x, "data_ptr"))
+    return kind is float or kind is int or isinstance(x, (numbers.Real, np.bool))
+
+
+def is_traced(x: Any) -> bool:
+    """Whether x stands for an array that JAX is tracing: it has a shape and a dtype, but no numbers yet."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(x, jax.core.Tracer)
 
 
 def shape_of(x: Any) -> tuple[int, ...]:

@@ -37,7 +37,6 @@ class Op:
         domain: for each argument the open interval in which it is differentiable (for tests and strategies).
         expects: what the arguments must be, in words, for error messages.
         differentiable: False for comparisons and index searches, whose result takes no gradient.
-        singular: True where a partial can be infinite; a zero cotangent then stays zero (0 · ∞ = 0).
         method: whether nodes carry it as a method (`t.tanh()`).
     """
 
@@ -52,7 +51,6 @@ class Op:
     domain: tuple[Interval, ...]
     expects: str
     differentiable: bool
-    singular: bool
     method: bool
     __doc__: str | None = field(default=None, repr=False)
 
@@ -78,11 +76,15 @@ class Op:
             raise TypeError(f"{self.name}: no parameter {unknown}; it takes {', '.join(self.defaults) or 'none'}.")
         if self.defaults:
             params = {**self.defaults, **params}
+            if any(type(p) in NODE_KINDS for p in params.values()):
+                raise OpTypeError(
+                    f"{self.name}: given a Value or Tensor for one of {', '.join(self.defaults)}; expected plain data: "
+                    "no gradient flows to a parameter. Give its .data, or build the same from other ops."
+                )
         kind = None
-        for position, arg in enumerate(args):
+        for arg in args:
             if type(arg) is list or type(arg) is tuple:
-                arg = to_arrays(arg, self.name)
-                args = (*args[:position], arg, *args[position + 1 :])
+                return self(*(to_arrays(a, self.name) if isinstance(a, (list, tuple)) else a for a in args), **params)
             k = NODE_KINDS.get(type(arg))
             if k is not None and (kind is None or k.rank > kind.rank):
                 kind = k
@@ -110,8 +112,9 @@ class Op:
     def on_floats(self, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """The result on Python floats; where Python raises (1/0, log 0, exp 1000) IEEE's answer: ±inf or NaN."""
         try:
-            return getattr(floats, self.name)(*args, **params)
-        except (ArithmeticError, ValueError):
+            y = getattr(floats, self.name)(*args, **params)
+            return y if type(y) is bool else float(y)
+        except _NOT_IN_PYTHON:
             with numpy_reading.quiet():
                 return float(getattr(numpy_reading, self.name)(*numpy_reading.floats(args), **params))
 
@@ -119,12 +122,11 @@ class Op:
         """The local derivatives on Python floats, with IEEE's answers at the edges; `None` where there is none."""
         assert self.partials is not None
         try:
-            given = [force(p) for p in self.partials(floats, y, *args, **params)]
-        except (ArithmeticError, ValueError):
+            return _slopes(self.partials(floats, y, *args, **params))
+        except _NOT_IN_PYTHON:
             with numpy_reading.quiet():
-                y_, *args_ = numpy_reading.floats([y, *args])
-                given = [force(p) for p in self.partials(numpy_reading, y_, *args_, **params)]
-        return tuple(p if p is None else float(p) for p in given)
+                y, *args = numpy_reading.floats([y, *args])
+                return _slopes(self.partials(numpy_reading, y, *args, **params))
 
     def on_arrays(self, args: Sequence[Any], params: dict[str, Any], shown: Sequence[Any]) -> tuple[Any, Any]:
         """The result on arrays (and numbers), and the namespace that it was computed in.
@@ -152,10 +154,12 @@ class Op:
         """The error for the user: the op, what was given, what was expected."""
         given = " and ".join(describe(a) for a in args)
         kwargs = "".join(f", {k}={v!r}" for k, v in params.items() if v is not self.defaults.get(k))
-        if self.elementwise and len({shape_of(a) for a in args}) > 1 and isinstance(error, (ValueError, TypeError)):
-            expected = "shapes that broadcast: aligned from the right, sizes equal or one of them 1"
-        else:
-            expected = self.expects
+        expected = self.expects
+        if self.elementwise:
+            try:
+                np.broadcast_shapes(*map(shape_of, args))
+            except ValueError:
+                expected = "shapes that broadcast: aligned from the right, sizes equal or one of them 1"
         kind = next(k for k in (IndexError, TypeError, ValueError, Exception) if isinstance(error, k))
         kind = {IndexError: OpIndexError, TypeError: OpTypeError}.get(kind, OpValueError)
         return kind(f"{self.name}: given {given}{kwargs}; expected {expected}. ({error})")
@@ -178,9 +182,11 @@ class Op:
         return [None if c is None else _fit(xp, c, a) for c, a in zip(found, args, strict=True)]
 
     def _scale(self, xp: Any, g: Any, partial: Any) -> Any:
-        if partial is None or type(partial) is int:  # a slope of ±1 is not multiplied, a slope of 0 is exactly 0
-            return {None: lambda: None, 1: lambda: g, -1: lambda: -g, 0: lambda: xp.zeros_like(g)}[partial]()
-        return xp.scale(g, partial) if self.singular else g * partial
+        if partial is None:
+            return None
+        if type(partial) is int and -1 <= partial <= 1:  # a slope of ±1 is not multiplied, a slope of 0 is exactly 0
+            return xp.zeros_like(g) if partial == 0 else g if partial == 1 else -g
+        return xp.scale(g, partial)
 
     def jvp(self, xp: Any, tangents: Sequence[Any], y: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """The tangent of the result, given the tangent of each argument (`None` where it is zero).
@@ -195,7 +201,7 @@ class Op:
             total = term if total is None else total if term is None else total + term
         if total is not None and shape_of(total) != shape_of(y):
             total = xp.broadcast_to(total, shape=shape_of(y))
-        return total
+        return None if total is None else _cast(xp, total, y)
 
 
 class OpError(Exception):
@@ -230,6 +236,14 @@ def _arrays(args: Sequence[Any]) -> list[Any]:
     return [np.asarray(a) if is_number(a) else a for a in args]
 
 
+# What Python's floats lack: 1/0 and log 0, complex roots (no float), functions that only NumPy has.
+_NOT_IN_PYTHON = (ArithmeticError, ValueError, TypeError, AttributeError)
+
+
+def _slopes(partials: Sequence[Any]) -> tuple[float | None, ...]:
+    return tuple(None if (p := force(entry)) is None else float(p) for entry in partials)
+
+
 def force(x: Any) -> Any:
     """A rule may give a function of no arguments in place of a costly entry: it is called only if it is wanted."""
     return x() if callable(x) and type(x) not in NODE_KINDS else x
@@ -240,17 +254,23 @@ def _fit(xp: Any, cotangent: Any, arg: Any) -> Any:
     shape = shape_of(arg)
     if shape_of(cotangent) != shape:
         cotangent = xp.sum_to(cotangent, shape=tuple(shape))
-    dtype = getattr(arg, "dtype", None)
-    if dtype is not None and getattr(cotangent, "dtype", dtype) != dtype:
-        cotangent = xp.astype(cotangent, dtype=dtype)
-    return cotangent
+    return _cast(xp, cotangent, arg)
+
+
+def _cast(xp: Any, x: Any, like: Any) -> Any:
+    """x in the dtype of `like`; a number has none."""
+    dtype = getattr(like, "dtype", None)
+    return x if dtype is None or getattr(x, "dtype", dtype) == dtype else xp.astype(x, dtype=dtype)
 
 
 def _row(name: str) -> Op:
-    return TABLE[name]
+    op: Op = TABLE[name]
+    return op
 
 
 def _enter(op: Op) -> Op:
+    if not op.name.isidentifier():
+        raise ValueError(f"op {op.name!r}: expected a name that is a Python identifier, such as 'leaky_relu'.")
     if op.name in TABLE:
         raise ValueError(f"op {op.name!r} is in the table already: choose another name.")
     TABLE[op.name] = op
@@ -274,14 +294,14 @@ def elementwise(
     tex: str = "",
     domain: Sequence[Interval] = (),
     arity: int | None = None,
-    singular: bool = False,
     method: bool = True,
     doc: str | None = None,
 ) -> Op:
     """Enter an elementwise op: its row is its local derivative, the formula that stands in the notes.
 
     From the one formula come the vjp (g · ∂y/∂x, with broadcasting undone), the jvp (Σ ∂y/∂x · ẋ), second derivatives
-    (the rule read with nodes), and the scalar reading on Python floats.
+    (the rule read with nodes), and the scalar reading on Python floats. In those products 0 · ∞ = 0: a branch that
+    `where` did not take contributes nothing.
 
     Args:
         name: the op's name; `xp.<name>` computes it unless `forward` is given. It must be new.
@@ -292,7 +312,6 @@ def elementwise(
         forward: `(xp, *xs, **params) -> y`.
         tex: LaTeX with `{0}`, `{1}` for the arguments (LaTeX's own braces doubled).
         domain: for each argument the open interval on which it is differentiable; all reals by default.
-        singular: a partial can be infinite, and a zero cotangent shall stay zero (a branch that `where` did not take).
         method: whether nodes carry it as a method.
         doc: one line for `help`.
 
@@ -321,7 +340,6 @@ def elementwise(
             domain=tuple(domain) or (REALS,) * found,
             expects=f"{found} number(s) or array(s) of numbers",
             differentiable=partials is not None,
-            singular=singular,
             method=method,
             __doc__=doc,
         )
@@ -381,7 +399,6 @@ def structural(
             domain=tuple(domain) or (REALS,) * max(arity, 1),
             expects=expects,
             differentiable=differentiable,
-            singular=False,
             method=method,
             __doc__=doc,
         )

@@ -8,6 +8,8 @@ import numpy as np
 
 from .op import structural
 
+__all__ = ["matmul", "outer"]  # the function `einsum` is in compositions.py: it takes its subscripts first
+
 
 def _transposed(xp: Any, x: Any) -> Any:
     """The last two axes swapped."""
@@ -43,9 +45,17 @@ matmul = structural(
     tex="{0} {1}",
     expects="matrices (or vectors, or stacks of matrices) whose inner sizes agree: (…, n, k) @ (…, k, m)",
 )
+
+
+def _outer(xp: Any, a: Any, b: Any) -> Any:
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError(f"{a.ndim} and {b.ndim} axes; flatten first, or use einsum")
+    return xp.reshape(a, shape=(-1, 1)) * b
+
+
 outer = structural(
     "outer",
-    forward=lambda xp, a, b: xp.reshape(a, shape=(*a.shape, 1)) * xp.reshape(b, shape=(1, *b.shape)),
+    forward=_outer,
     vjp=lambda xp, g, y, a, b: (lambda: g @ b, lambda: a @ g),
     tex=r"{0} \otimes {1}",
     expects="two vectors",
@@ -93,21 +103,18 @@ def _einsum_vjp(xp: Any, g: Any, y: Any, *operands: Any, subscripts: str = "") -
         term = terms[k]
         factors: list[tuple[str, Any]] = [(output, g)]
         factors += [(t, o) for j, (t, o) in enumerate(zip(terms, operands, strict=True)) if j != k]
-        # An index that stands twice in the operand is its diagonal: the second gets a letter of its own and a unit matrix.
+        # An index that stands twice in the operand is its diagonal: the second gets its own letter and a unit matrix.
         wanted = ""
         for place, letter in enumerate(term):
             if letter in wanted:
-                fresh = spare[place]
                 size = operands[k].shape[place]
                 diagonal = (np.arange(size), np.arange(size))
-                factors.append((letter + fresh, xp.scatter(ones(k, size), index=diagonal, shape=(size, size))))
-                letter = fresh
-            wanted += letter
-        # An index that only this operand has was summed alone: its cotangent is the same all along it.
-        present = "".join(t for t, _ in factors)
-        for place, letter in enumerate(wanted):
-            if letter not in present:
-                factors.append((letter, ones(k, operands[k].shape[place])))
+                factors.append((letter + spare[place], xp.scatter(ones(k, size), index=diagonal, shape=(size, size))))
+            wanted += spare[place] if letter in wanted else letter
+        # An index that only this operand has (or all others with size 1): its cotangent is the same all along it.
+        for letter, size in zip(wanted, operands[k].shape, strict=True):
+            if size not in [f.shape[t.index(letter)] for t, f in factors if letter in t]:
+                factors.append((letter, ones(k, size)))
         return xp.einsum([f for _, f in factors], subscripts=",".join(t for t, _ in factors) + "->" + wanted)
 
     return [lambda k=k: of(k) for k in range(len(operands))]

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 from .op import structural
+
+__all__ = [
+    "argmax",
+    "cumulative_sum",
+    "log_softmax",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "norm",
+    "prod",
+    "softmax",
+    "std",
+    "sum",
+    "var",
+]
 
 _EXPECTS = "an array of numbers, and an axis that it has"
 
@@ -14,7 +31,9 @@ def _axes(x: Any, axis: Any) -> tuple[int, ...]:
     """The axes as a tuple of non-negative ints."""
     if axis is None:
         return tuple(range(x.ndim))
-    return tuple(a % x.ndim for a in ((axis,) if isinstance(axis, int) else axis))
+    if not x.ndim:  # NumPy takes axis 0 and -1 of a number for no axis
+        return ()
+    return tuple(operator.index(a) % x.ndim for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
 
 
 def _kept(x: Any, axis: Any) -> tuple[int, ...]:
@@ -67,6 +86,10 @@ argmax = structural(
 
 
 def _variance(xp: Any, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+    if _count(x, axis) <= correction:
+        raise ValueError(
+            f"{_count(x, axis)} element(s) with correction {correction:g}: expected more elements than that"
+        )
     centred = x - xp.mean(x, axis=axis, keepdims=True)
     return xp.sum(centred * centred, axis=axis, keepdims=keepdims) / (_count(x, axis) - correction)
 
@@ -145,9 +168,9 @@ prod = structural(
 
 def _logsumexp(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     top = xp.max(x, axis=axis, keepdims=True)
-    top = xp.where(xp.isfinite(top), top, 0.0)
-    total = xp.sum(xp.exp(x - top), axis=axis, keepdims=True)
-    found = xp.where(total == 0, -math.inf, xp.log(xp.where(total == 0, 1.0, total))) + top
+    below = xp.minimum(x - xp.where(xp.isfinite(top), top, 0.0), 0.0)  # 0 only counts where the top is infinite
+    total = xp.sum(xp.exp(below), axis=axis, keepdims=True)
+    found = xp.log(xp.where(total == 0, 1.0, total)) + top
     return found if keepdims else xp.squeeze(found, axis=_axes(x, axis))
 
 

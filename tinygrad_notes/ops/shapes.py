@@ -7,6 +7,24 @@ from typing import Any
 
 from .op import structural
 
+__all__ = [
+    "astype",
+    "broadcast_to",
+    "concat",
+    "expand_dims",
+    "flip",
+    "getitem",
+    "pad",
+    "permute_dims",
+    "reshape",
+    "scatter",
+    "squeeze",
+    "stack",
+    "sum_to",
+    "tril",
+    "triu",
+]
+
 # --- broadcasting and its undoing -------------------------------------------------------------------------------------
 
 
@@ -33,9 +51,20 @@ sum_to = structural(
     expects="an array and a shape that broadcasts to it",
     doc="The inverse of broadcasting: x summed down to `shape`. What undoes it in every backward pass.",
 )
+
+
+def _astype(xp: Any, x: Any, *, dtype: Any = None) -> Any:
+    if not hasattr(x, "dtype"):
+        return x
+    y = xp.native.astype(xp.asarray(x), dtype)
+    if not xp.isdtype(y.dtype, "real floating"):
+        raise TypeError(f"{y.dtype} takes no gradient: convert the .data instead")
+    return y
+
+
 astype = structural(
     "astype",
-    forward=lambda xp, x, *, dtype=None: xp.native.astype(x, dtype) if hasattr(x, "dtype") else x,
+    forward=_astype,
     vjp=lambda xp, g, y, x, *, dtype=None: xp.astype(g, dtype=x.dtype),
     tex="{0}",
     expects="an array and a floating-point dtype",
@@ -45,11 +74,12 @@ astype = structural(
 
 
 def _permutation(ndim: int, axes: Sequence[int] | None) -> tuple[int, ...]:
-    return tuple(reversed(range(ndim))) if axes is None else tuple(a % ndim for a in axes)
+    return tuple(reversed(range(ndim))) if axes is None else tuple(axes)
 
 
 def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(axes.index(i) for i in range(len(axes)))
+    positive = [a % len(axes) for a in axes]
+    return tuple(positive.index(i) for i in range(len(axes)))
 
 
 reshape = structural(
@@ -114,6 +144,9 @@ def _pick(ndim: int, axis: int, what: Any) -> tuple[Any, ...]:
 
 
 def _concat_vjp(xp: Any, g: Any, y: Any, *xs: Any, axis: int = 0) -> list[Any]:
+    if axis is None:  # all of them flattened
+        flat = _concat_vjp(xp, g, y, *(xp.reshape(x, shape=(-1,)) for x in xs))
+        return [xp.reshape(part, shape=tuple(x.shape)) for part, x in zip(flat, xs, strict=True)]
     parts, start = [], 0
     for x in xs:
         stop = start + x.shape[axis]
@@ -181,7 +214,7 @@ def _pad(xp: Any, x: Any, *, widths: Any = 0, value: float = 0.0) -> Any:
     placed = xp.scatter(x, index=_inside(x, widths), shape=shape)
     if value == 0:
         return placed
-    return placed + value * (1 - xp.scatter(xp.ones_like(x), index=_inside(x, widths), shape=shape))
+    return xp.where(xp.scatter(xp.ones_like(x), index=_inside(x, widths), shape=shape) == 1, placed, value)
 
 
 pad = structural(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from .namespaces import TABLE
+from .namespaces import TABLE, floats
 from .op import Op, force
 
 
@@ -31,6 +32,10 @@ class Source:
             return a if condition else b
         return self.write(f"{text(a)} if {text(condition)} else {text(b)}")
 
+    def scale(self, g: Any, slope: Any) -> Any:
+        """g · slope, where 0 · ∞ = 0."""
+        return self.write(f"{text(g)} * {text(slope)} if {text(g)} and {text(slope)} else 0.0")
+
     def square(self, x: Any) -> Any:
         """x · x, which floats have no function for."""
         return x * x
@@ -39,8 +44,8 @@ class Source:
         op = TABLE.get(name)
         if op is not None and op.forward is not None:
             return lambda *args, **params: op.forward(self, *args, **params)
-        if name.startswith("__"):
-            raise AttributeError(name)
+        if name.startswith("__") or not hasattr(floats, name):
+            raise AttributeError(f"no function {name!r} on floats.")
 
         def call(*args: Any) -> Term:
             self.functions.add(name)
@@ -60,6 +65,15 @@ class Term:
 
     def __neg__(self) -> Term:
         return self.source.write(f"-{self.name}")
+
+    def __pow__(self, other: Any) -> Any:
+        return self.source.pow(self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return self.source.pow(other, self)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a rule that branches on its argument has no straight-line source; use xp.where.")
 
 
 def _operator(symbol: str) -> tuple[Any, Any]:
@@ -82,7 +96,10 @@ for _name, _symbol in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
 
 def text(x: Any) -> str:
     """A term's name, or a number as a float literal."""
-    return x.name if type(x) is Term else repr(float(x))
+    if type(x) is Term:
+        return x.name
+    x = float(x)
+    return repr(x) if math.isfinite(x) else f"float('{x}')"
 
 
 def scalar_program(op: Op, wanted: Sequence[bool]) -> tuple[list[str], str, list[str | None], set[str]]:
