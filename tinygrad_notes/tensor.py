@@ -104,7 +104,9 @@ class Tensor(Node):
             wanted = [t is not None for t in tangents]
             pulled = self.op.vjp(ops.nodes, u, y, parents, wanted, self.params)
         seeds = [
-            (c, t) for c, t in zip(pulled, tangents, strict=True) if t is not None and is_node(c) and c.requires_grad
+            (c, t if is_node(t) else c.as_cotangent(t))
+            for c, t in zip(pulled, tangents, strict=True)
+            if t is not None and is_node(c) and c.requires_grad
         ]
         found = cotangents(seeds, [u], create_graph=create_graph) if seeds else []
         return next((g for node, g in found if node is u), None)

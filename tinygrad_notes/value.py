@@ -129,6 +129,7 @@ class Value(Node):
         if create_graph or not self.requires_grad or is_node(cotangent):
             super().backward(cotangent, create_graph=create_graph)
             return
+        g = 1.0 if cotangent is None else float(self.as_cotangent(cotangent))
         # Node.backward's pass for a graph of Values only: in-flight gradients stand on the nodes themselves.
         order: list[Value] = []
         leaves: list[tuple[Value, float | None]] = []
@@ -152,7 +153,7 @@ class Value(Node):
                         push(n.a)
                     if n.db is not None:
                         push(n.b)
-        self.grad = 1.0 if cotangent is None else float(self.as_cotangent(cotangent))
+        self.grad = g
         for n in reversed(order):
             g = n.grad
             if g:  # here and below also what keeps 0 · ∞ = 0

@@ -253,7 +253,8 @@ def _target(loss: str, y: Any, prediction: Any) -> Any:
     if not (is_number(y) or hasattr(y, "__array__")):
         raise TypeError(f"{loss}: y is {ops.describe(y)}; expected numbers.")
     try:
-        return namespace_of([data], loss).asarray(y, dtype=data.dtype, device=data.device)
+        place = {} if is_traced(data) else {"device": data.device}
+        return namespace_of([data], loss).asarray(y, dtype=data.dtype, **place)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{loss}: y is {ops.describe(y)}; expected numbers. ({error})") from error
 

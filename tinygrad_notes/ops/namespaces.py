@@ -238,8 +238,14 @@ def _torch() -> Namespace:
         chosen = (torch.as_tensor(x, dtype=like) if is_number(x) else x for x in (a, b))
         return torch.where(torch.as_tensor(condition), *chosen)
 
+    def plain(index: Any) -> Any:
+        # PyTorch reads a tuple of NumPy arrays as one array.
+        if isinstance(index, tuple):
+            return tuple(plain(i) for i in index)
+        return torch.as_tensor(index) if isinstance(index, np.ndarray) else index
+
     def scatter(g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
-        position = torch.arange(math.prod(shape), device=g.device).reshape(shape)[index]
+        position = torch.arange(math.prod(shape), device=g.device).reshape(shape)[plain(index)]
         return (
             torch.zeros(math.prod(shape), dtype=g.dtype, device=g.device)
             .index_add(0, position.reshape(-1), g.broadcast_to(position.shape).reshape(-1))
@@ -258,6 +264,7 @@ def _torch() -> Namespace:
         erf=torch.erf,
         erfc=torch.erfc,
         log=lambda x: torch.log(torch.as_tensor(x, dtype=torch.float64) if is_number(x) else x),
+        getitem=lambda x, *, index: x[plain(index)],
         scale=lambda g, slope: where((g == 0) | (slope == 0), 0.0, g * slope),
         scatter=scatter,
     )

@@ -74,12 +74,13 @@ astype = structural(
 
 
 def _permutation(ndim: int, axes: Sequence[int] | None) -> tuple[int, ...]:
-    return tuple(reversed(range(ndim))) if axes is None else tuple(axes)
+    if axes is None:
+        return tuple(reversed(range(ndim)))
+    return tuple(a + ndim if -ndim <= a < 0 else a for a in axes)  # an axis that is not there stays, to be refused
 
 
 def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
-    positive = [a % len(axes) for a in axes]
-    return tuple(positive.index(i) for i in range(len(axes)))
+    return tuple(axes.index(i) for i in range(len(axes)))
 
 
 reshape = structural(
@@ -182,7 +183,7 @@ getitem = structural(
 )
 scatter = structural(
     "scatter",
-    vjp=lambda xp, g, y, x, *, index=(), shape=(): g[index],
+    vjp=lambda xp, g, y, x, *, index=(), shape=(): xp.getitem(g, index=index),
     tex=r"\operatorname{{scatter}} {0}",
     expects="an array, an index and the shape that is indexed",
     doc="Zeros of `shape` with x added at `index`; the transpose of indexing.",
