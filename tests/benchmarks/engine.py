@@ -43,7 +43,8 @@ gradient = w.grad
 del x
 gc.collect() if {collect} else None
 released = time.perf_counter()
-print((forward - start) / n * 1e9, (backward - forward) / n * 1e9, (released - backward) / n * 1e9, (after - before) / n)
+times = [forward - start, backward - forward, released - backward]
+print(*(t / n * 1e9 for t in times), (after - before) / n)
 """
 
 
