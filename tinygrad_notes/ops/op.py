@@ -221,14 +221,14 @@ class OpIndexError(OpError, IndexError):
 
 
 def describe(x: Any) -> str:
-    """What an argument is, in a few words: `Tensor w1 (2, 3)`, `array (4,) of float32`, `2.0`."""
-    shape = getattr(x, "shape", None)
-    if shape is None:
+    """What an argument is, in a few words: `Tensor w1 (2, 3) of float64`, `Value(0.5)`, `2.0`."""
+    shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
+    if shape is None or dtype is None:
         text = repr(x)
         return text if len(text) <= 40 else text[:37] + "…"
     named = f" {name}" if (name := getattr(x, "name", None)) else ""
-    dtype = getattr(x, "dtype", None)
-    return f"{'array' if type(x).__name__ == 'ndarray' else type(x).__name__}{named} {tuple(shape)} of {dtype}"
+    kind = "array" if isinstance(x, np.ndarray) else type(x).__name__
+    return f"{kind}{named} {tuple(shape)} of {dtype}"
 
 
 def _arrays(args: Sequence[Any]) -> list[Any]:
