@@ -175,6 +175,14 @@ def test_a_missing_extra_is_named(tumours, capsys, monkeypatch):
     assert "pip install 'tinygrad_notes[data]'" in capsys.readouterr().err
 
 
+def test_tour_refuses_a_file_for_a_folder(tmp_path, capsys):
+    out = tmp_path / "tour"
+    out.write_text("an older file")
+    assert run("tour", "--out", out) == 2
+    assert "is a file; expected a folder" in capsys.readouterr().err
+    assert out.read_text() == "an older file"
+
+
 def test_tour(tmp_path, capsys):
     out = tmp_path / "tour"
     assert run("tour", "--out", out, "--examples", 10) == 0

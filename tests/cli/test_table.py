@@ -77,8 +77,11 @@ def test_cells_that_are_not_finite_numbers(tmp_path, cell):
 
 
 def test_missing_column(tmp_path):
-    with pytest.raises(UserError, match="no column 'c'; its columns are a, b"):
-        read_table(write(tmp_path, "a,b\n1,2\n")).column("c")
+    table = read_table(write(tmp_path, "size,kind\n1,2\n"))
+    with pytest.raises(UserError, match=r"no column 'c'; its columns are size, kind\.$"):
+        table.column("c")
+    with pytest.raises(UserError, match=r"no column 'sise'.* Did you mean 'size'\?"):
+        table.column("sise")
 
 
 def test_classes_are_numbers_by_size_or_words_by_alphabet(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ class Table:
             UserError: there is no such column.
         """
         if name not in self.header:
-            raise UserError(f"{self.path} has no column {name!r}; its columns are {', '.join(self.header)}.")
+            near = get_close_matches(name, self.header, n=1)
+            guess = f" Did you mean {near[0]!r}?" if near else ""
+            raise UserError(f"{self.path} has no column {name!r}; its columns are {', '.join(self.header)}.{guess}")
         place = self.header.index(name)
         return [row[place].strip() for row in self.rows]
 

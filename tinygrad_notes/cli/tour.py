@@ -15,6 +15,7 @@ from ..notes import perceptron, two_layer
 from ..tensor import Tensor
 from ..testing import measure_agreement
 from ..value import Value
+from . import UserError
 from .training import build, fit, probabilities, split_and_scale
 
 SEED = 0
@@ -32,6 +33,8 @@ def tour(out: Path, examples: int) -> None:
     from sklearn.datasets import load_breast_cancer, make_moons
 
     mpl.use("Agg")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; expected a folder, or a name for a new one.")
     out.mkdir(parents=True, exist_ok=True)
 
     print("1. Real data: the Wisconsin breast-cancer set (scikit-learn's copy: 569 tumours, 30 features)\n")
