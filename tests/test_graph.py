@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import copy
-import gc
 import pickle
-import subprocess
-import sys
 import threading
-import weakref
 from typing import Any
 
 import numpy as np
@@ -25,20 +21,26 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 # --- random graphs ----------------------------------------------------------------------------------------------------
 
+STEPS = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b * 0.5,
+    "m": tn.maximum,
+    "t": lambda a, b: tn.tanh(a) + b,
+}
+
+
 # Each step takes two earlier nodes: (which op, how far back the first, how far back the second).
-programs = st.lists(st.tuples(st.sampled_from("+-*mt"), st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=25)
+programs = st.lists(
+    st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=25
+)
 
 
 def run(program: list[tuple[str, int, int]], leaves: list[Any]) -> list[Any]:
     """All nodes of a random graph over the leaves."""
     nodes = list(leaves)
     for what, i, j in program:
-        a, b = nodes[i % len(nodes)], nodes[j % len(nodes)]
-        nodes.append(
-            {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b * 0.5}.get(
-                what, lambda a, b: tn.maximum(a, b) if what == "m" else tn.tanh(a) + b
-            )(a, b)
-        )
+        nodes.append(STEPS[what](nodes[i % len(nodes)], nodes[j % len(nodes)]))
     return nodes
 
 
@@ -136,7 +138,7 @@ def test_only_what_requires_a_gradient_gets_one(kind: Any) -> None:
     z = constant * constant
     assert not z.requires_grad
     assert z.op is None or kind is Tensor
-    with pytest.raises(RuntimeError, match="backward: .* does not depend on anything that requires a gradient"):
+    with pytest.raises(RuntimeError, match=r"backward: .* does not depend on anything that requires a gradient"):
         z.backward()
     later = kind(1.0)
     later.requires_grad = False
@@ -163,7 +165,7 @@ def test_cotangents(kind: Any) -> None:
         with pytest.raises(ValueError, match=r"backward: the cotangent has shape .*; expected \(\), as"):
             y.backward(wrong)
     for nonsense in ("1.0", {}, object()):
-        with pytest.raises(TypeError, match="backward: got .* as the cotangent; expected a number or an array"):
+        with pytest.raises(TypeError, match=r"backward: got .* as the cotangent; expected a number or an array"):
             y.backward(nonsense)
     assert float(x.grad) == 3.0  # as before
 
@@ -324,128 +326,6 @@ def test_threads_build_graphs_side_by_side() -> None:
         t.join()
     assert found == {k: 3.0 * k * k for k in range(1, 7)}
     assert is_recording()
-
-
-# --- size and release -------------------------------------------------------------------------------------------------
-
-LONG_CHAIN = """
-import gc, tracemalloc
-from tinygrad_notes import Value
-gc.collect()
-gc.disable()
-n = 1_000_000
-x = Value(1.0)
-tracemalloc.start()
-y = x
-for _ in range(n // 2):
-    y = y * 0.9999999
-    y = y + x
-forward = tracemalloc.get_traced_memory()[0] / n
-tracemalloc.stop()
-y.backward()
-grad = x.grad
-del y
-assert gc.collect() == 0, "reference cycles"
-print(forward, grad)
-"""
-
-
-def test_a_chain_of_a_million_values() -> None:
-    """Forward, backward and release, without recursion, in less than 300 bytes a node."""
-    done = subprocess.run([sys.executable, "-c", LONG_CHAIN], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    size, gradient = map(float, done.stdout.split())
-    assert size < 300
-    r = 0.9999999
-    assert gradient == pytest.approx(r**500_000 + (1 - r**500_000) / (1 - r), rel=1e-8)
-
-
-def test_a_chain_of_a_hundred_thousand_tensors() -> None:
-    x = Tensor([1.0, 2.0])
-    y = x
-    for _ in range(50_000):
-        y = y * 0.9999
-        y = y + x
-    y.backward(np.ones(2))
-    r = 0.9999
-    np.testing.assert_allclose(x.grad, np.full(2, r**50_000 + (1 - r**50_000) / (1 - r)), rtol=1e-9)
-    assert len(tn.topological_order(y)) == 100_001
-    del y  # without recursion
-
-
-def test_a_long_chain_of_the_other_passes() -> None:
-    def f(v: Any) -> Any:
-        for _ in range(5000):
-            v = v * 0.9999 + 1e-3
-        return v
-
-    for start in (1.0, np.ones(2)):
-        assert np.sum(tn.jvp(f, (start,), (start,))[1]) == pytest.approx(0.9999**5000 * np.size(start))
-        total = lambda v: tn.sum(f(v)) if isinstance(v, Tensor) else f(v)  # noqa: E731
-        assert np.sum(tn.hvp(total, (start,), (start,))) == 0.0
-
-
-def test_forward_mode_takes_time_in_proportion_to_the_graph() -> None:
-    """A structural op's tangent must not walk the whole history of its argument."""
-
-    def f(x: Any) -> Any:
-        for _ in range(3000):
-            x = tn.flip(x)
-        return x
-
-    visits = 0
-    before = tn.graph.topological_order
-
-    def counted(*roots: Node) -> list[Node]:
-        nonlocal visits
-        found = before(*roots)
-        visits += len(found)
-        return found
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tn.graph, "topological_order", counted)
-        np.testing.assert_array_equal(tn.jvp(f, (np.array([1.0, 2.0]),), (np.array([3.0, 4.0]),))[1], [3.0, 4.0])
-    assert visits < 10 * 3000
-
-
-@pytest.fixture
-def _no_gc() -> Any:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.mark.usefixtures("_no_gc")
-def test_no_reference_cycles() -> None:
-    def train(x: Any, w: Any) -> None:
-        y = tn.sum(tn.sigmoid(x * w + 1) ** 2)
-        y.backward()
-        tn.grad(lambda v: tn.sum(v * tn.exp(v)))(x.data)
-        tn.jvp(lambda v: tn.sum(v * v), (x.data,), (x.data,))
-        tn.hessian(lambda v: tn.sum(v**3))(x.data)
-        tn.clip(x, min=0.0).sum().backward()
-        tn.where(True, x, w).sum().backward()
-
-    for x, w in ((Value(1.0), Value(2.0)), (Tensor([1.0, 2.0]), Tensor([3.0, 4.0]))):
-        train(x, w)  # fills the caches
-        gc.collect()
-        train(x, w)
-        assert gc.collect() == 0
-
-
-@pytest.mark.usefixtures("_no_gc")
-def test_dropping_the_loss_frees_the_graph() -> None:
-    x = Tensor(np.ones(3))
-    y = tn.exp(x)
-    intermediate = weakref.ref(y)
-    loss = tn.sum(y * 2)
-    del y
-    loss.backward()
-    assert intermediate() is not None
-    del loss
-    assert intermediate() is None
-    np.testing.assert_allclose(x.grad, 2 * np.exp(np.ones(3)))
 
 
 # --- nodes as objects -------------------------------------------------------------------------------------------------

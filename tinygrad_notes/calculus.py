@@ -47,9 +47,28 @@ def tree_build(tree: Any, leaves: Iterator[Any]) -> Any:
     return None if tree is None else next(leaves)
 
 
+def tree_match(like: Any, tree: Any, what: str) -> list[Any]:
+    """What `tree` has in place of each leaf of `like`, in the order of those; dicts are matched by key.
+
+    Raises:
+        ValueError: the structures differ; the message calls the tree `what`.
+    """
+    if isinstance(like, dict):
+        if not isinstance(tree, dict) or tree.keys() != like.keys():
+            found = f"the keys {list(tree)}" if isinstance(tree, dict) else ops.describe(tree)
+            raise ValueError(f"{what}: got {found}; expected the keys {list(like)}.")
+        return [leaf for key in like for leaf in tree_match(like[key], tree[key], what)]
+    if isinstance(like, (list, tuple)):
+        if not isinstance(tree, (list, tuple)) or len(tree) != len(like):
+            found = f"{len(tree)} items" if isinstance(tree, (list, tuple)) else ops.describe(tree)
+            raise ValueError(f"{what}: got {found}; expected {len(like)} items.")
+        return [leaf for pair in zip(like, tree, strict=True) for leaf in tree_match(*pair, what)]
+    return [] if like is None else [tree]
+
+
 def tree_map(f: Function, tree: Any, *others: Any) -> Any:
     """f over the leaves of trees of one structure."""
-    return tree_build(tree, map(f, tree_leaves(tree), *map(tree_leaves, others)))
+    return tree_build(tree, map(f, tree_leaves(tree), *(tree_match(tree, other, "tree_map") for other in others)))
 
 
 # --- entering and leaving a transform ---------------------------------------------------------------------------------
@@ -227,11 +246,7 @@ def vjp(f: Function, *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]
     outputs = tree_leaves(run.output)
 
     def pull(g: Any) -> tuple[Any, ...]:
-        given = tree_leaves(g) if isinstance(run.output, (dict, list, tuple)) else [g]
-        if len(given) != len(outputs):
-            raise ValueError(
-                f"vjp: the cotangent has {len(given)} leaves; expected {len(outputs)}, as {_name(f)} returned."
-            )
+        given = tree_match(run.output, g, f"vjp: the cotangent of {_name(f)}")
         run.nested = run.nested or any(map(is_node, given))
         seeds = [(y, y.as_cotangent(c)) for y, c in zip(outputs, given, strict=True) if is_node(y)]
         return tuple(run.gradients(run.pull(seeds)))
@@ -257,16 +272,12 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     if len(primals) != len(tangents):
         raise ValueError(f"jvp: {len(primals)} primals and {len(tangents)} tangents; expected as many.")
     run = _Run("jvp", f, tuple(primals), tuple(range(len(primals))))
-    directions = [leaf for t in tangents for leaf in tree_leaves(t)]
-    if len(directions) != len(run.inputs):
-        raise ValueError(
-            f"jvp: the tangents have {len(directions)} leaves; expected {len(run.inputs)}, as the primals."
-        )
+    directions = tree_match(list(primals), list(tangents), "jvp: the tangent")
     nested = run.nested = run.nested or any(map(is_node, directions))
     tangent: dict[Node, Any] = {}
     for x, t in zip(run.inputs, directions, strict=True):
         if tuple(np.shape(t) if isinstance(t, (list, tuple)) else ops.shape_of(t)) != x.shape:
-            raise ValueError(f"jvp: a tangent has shape {ops.shape_of(t)}; expected {x.shape}, as its primal.")
+            raise ValueError(f"jvp: a tangent is {ops.describe(t)}; expected shape {x.shape}, as its primal.")
         tangent[x] = t if is_node(t) else float(t) if isinstance(x, Value) else x.as_cotangent(t)
     outputs = [y for y in tree_leaves(run.output) if is_node(y)]
     with (

@@ -15,7 +15,7 @@ from tinygrad_notes import Tensor, Value
 
 
 def agree(ours: Any, numpys: Any, *xs: np.ndarray) -> None:
-    """The value of both on arrays, nodes and lists, and our gradient by differences of NumPy's (all here are linear)."""
+    """The value of both on arrays, nodes and lists, and our gradient by differences of NumPy's (all are linear)."""
     expected = numpys(*xs)
     for given_ in (xs, [Tensor(x) for x in xs], [x.tolist() for x in xs]):
         found = ours(*given_)
@@ -79,14 +79,29 @@ def test_diagonals(n: int, m: int, k: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "sides", [((), ()), ((), (3,)), ((2, 3), ()), ((3,), (3,)), ((2, 3), (3,)), ((2,), (2, 3)), ((2, 3), (3, 2)), ((2, 2, 3), (3, 2))]
+    "sides",
+    [
+        ((), ()),
+        ((), (3,)),
+        ((2, 3), ()),
+        ((3,), (3,)),
+        ((2, 3), (3,)),
+        ((2,), (2, 3)),
+        ((2, 3), (3, 2)),
+        ((2, 2, 3), (3, 2)),
+    ],
 )
 def test_dot(sides: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     agree(tn.dot, np.dot, *map(numbers, sides))
 
 
 def test_einsum_takes_its_subscripts_first() -> None:
-    agree(lambda a, b: tn.einsum("ij,kj->ik", a, b), lambda a, b: np.einsum("ij,kj->ik", a, b), numbers((2, 3)), numbers((4, 3)))
+    agree(
+        lambda a, b: tn.einsum("ij,kj->ik", a, b),
+        lambda a, b: np.einsum("ij,kj->ik", a, b),
+        numbers((2, 3)),
+        numbers((4, 3)),
+    )
 
 
 def test_complement() -> None:

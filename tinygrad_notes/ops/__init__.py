@@ -8,9 +8,10 @@ from . import activations, arithmetic, compositions, functions, products, reduct
 from .activations import *  # noqa: F403  # the rows, by their own __all__
 from .arithmetic import *  # noqa: F403
 from .compositions import *  # noqa: F403
+from .errors import OpError, describe
 from .functions import *  # noqa: F403
 from .namespaces import NODE_KINDS, TABLE, Namespace, namespace_of, nodes, shape_of
-from .op import POSITIVE, REALS, Op, OpError, describe, elementwise, structural
+from .op import POSITIVE, REALS, Op, elementwise, structural
 from .products import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .shapes import *  # noqa: F403

@@ -11,8 +11,8 @@ import numpy as np
 from .activations import cross_entropy as cross_entropy_row
 from .activations import one_minus, sigmoid
 from .arithmetic import multiply
+from .errors import OpTypeError, OpValueError, describe
 from .namespaces import NODE_KINDS, shape_of, to_arrays
-from .op import OpTypeError, OpValueError, describe
 from .products import einsum as einsum_row
 from .products import matmul
 from .reductions import sum as sum_

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from .errors import OpError, OpIndexError, OpTypeError, OpValueError
+from .errors import describe as describe
 from .namespaces import NODE_KINDS, TABLE, floats, is_number, namespace_of, numpy_reading, shape_of, to_arrays
 
 Interval = tuple[float, float]
@@ -160,8 +162,10 @@ class Op:
                 np.broadcast_shapes(*map(shape_of, args))
             except ValueError:
                 expected = "shapes that broadcast: aligned from the right, sizes equal or one of them 1"
-        kind = next(k for k in (IndexError, TypeError, ValueError, Exception) if isinstance(error, k))
-        kind = {IndexError: OpIndexError, TypeError: OpTypeError}.get(kind, OpValueError)
+                error = ValueError(*error.args)  # JAX raises a TypeError
+        kind: type[OpError] = OpTypeError if isinstance(error, TypeError) else OpValueError
+        if isinstance(error, IndexError):
+            kind = OpIndexError
         return kind(f"{self.name}: given {given}{kwargs}; expected {expected}. ({error})")
 
     def vjp(
@@ -176,59 +180,37 @@ class Op:
             given = given if isinstance(given, (tuple, list)) else (given,)
             found = [force(c) if w else None for c, w in zip(given, wanted, strict=True)]
         else:
-            assert self.partials is not None
-            slopes = self.partials(xp, y, *args, **params)
-            found = [self._scale(xp, g, force(p)) if w else None for p, w in zip(slopes, wanted, strict=True)]
+            found = [_scale(xp, g, p) for p in self.slopes(xp, y, args, wanted, params)]
         return [None if c is None else _fit(xp, c, a) for c, a in zip(found, args, strict=True)]
 
-    def _scale(self, xp: Any, g: Any, partial: Any) -> Any:
-        if partial is None:
-            return None
-        if type(partial) is int and -1 <= partial <= 1:  # a slope of ±1 is not multiplied, a slope of 0 is exactly 0
-            return xp.zeros_like(g) if partial == 0 else g if partial == 1 else -g
-        return xp.scale(g, partial)
+    def slopes(self, xp: Any, y: Any, args: Sequence[Any], wanted: Sequence[bool], params: dict[str, Any]) -> list[Any]:
+        """∂y/∂x for each wanted argument of an elementwise op; `None` for the others."""
+
+        def read(xs: Sequence[Any]) -> list[Any]:
+            assert self.partials is not None
+            partials = self.partials(xp, y, *xs, **params)
+            return [force(p) if w else None for p, w in zip(partials, wanted, strict=True)]
+
+        try:
+            return read(args)
+        except ZeroDivisionError:  # by a plain number; NumPy's numbers follow IEEE 754
+            with numpy_reading.quiet():
+                return [float(p) if isinstance(p, np.floating) else p for p in read(numpy_reading.floats(args))]
 
     def jvp(self, xp: Any, tangents: Sequence[Any], y: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """The tangent of the result, given the tangent of each argument (`None` where it is zero).
 
-        Elementwise: Σ ∂y/∂x · ẋ. Structural: the vjp is linear in its cotangent, and its transpose is the jvp, so the
-        one rule serves; `transpose` is how a node class turns the one into the other.
+        This is Σ ∂y/∂x · ẋ, for an elementwise op. For a structural one the vjp is linear in its cotangent, and its
+        transpose is the jvp: `Tensor.push` takes it.
         """
-        assert self.partials is not None
         total = None
-        for p, t in zip(self.partials(xp, y, *args, **params), tangents, strict=True):
-            term = None if t is None else self._scale(xp, t, force(p))
+        slopes = self.slopes(xp, y, args, [t is not None for t in tangents], params)
+        for p, t in zip(slopes, tangents, strict=True):
+            term = _scale(xp, t, p)
             total = term if total is None else total if term is None else total + term
         if total is not None and shape_of(total) != shape_of(y):
             total = xp.broadcast_to(total, shape=shape_of(y))
         return None if total is None else _cast(xp, total, y)
-
-
-class OpError(Exception):
-    """What every error of an op is, beside `ValueError`, `TypeError` or `IndexError`."""
-
-
-class OpValueError(OpError, ValueError):
-    """Shapes or values that an op cannot take."""
-
-
-class OpTypeError(OpError, TypeError):
-    """Types or dtypes that an op cannot take."""
-
-
-class OpIndexError(OpError, IndexError):
-    """An index or axis that is not there."""
-
-
-def describe(x: Any) -> str:
-    """What an argument is, in a few words: `Tensor w1 (2, 3) of float64`, `Value(0.5)`, `2.0`."""
-    shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
-    if shape is None or dtype is None:
-        text = repr(x)
-        return text if len(text) <= 40 else text[:37] + "…"
-    named = f" {name}" if (name := getattr(x, "name", None)) else ""
-    kind = "array" if isinstance(x, np.ndarray) else type(x).__name__
-    return f"{kind}{named} {tuple(shape)} of {dtype}"
 
 
 def _arrays(args: Sequence[Any]) -> list[Any]:
@@ -247,6 +229,14 @@ def _slopes(partials: Sequence[Any]) -> tuple[float | None, ...]:
 def force(x: Any) -> Any:
     """A rule may give a function of no arguments in place of a costly entry: it is called only if it is wanted."""
     return x() if callable(x) and type(x) not in NODE_KINDS else x
+
+
+def _scale(xp: Any, g: Any, slope: Any) -> Any:
+    if slope is None:
+        return None
+    if type(slope) is int and -1 <= slope <= 1:  # a slope of ±1 is not multiplied, a slope of 0 is exactly 0
+        return xp.zeros_like(g) if slope == 0 else g if slope == 1 else -g
+    return xp.scale(g, slope)
 
 
 def _fit(xp: Any, cotangent: Any, arg: Any) -> Any:
