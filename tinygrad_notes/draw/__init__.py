@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..graph import Node, is_node
-from ..ops.op import describe
+from ..ops import describe
 from .dot import build
 from .picture import Picture
 from .render import RenderError

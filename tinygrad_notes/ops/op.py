@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import OpError, OpIndexError, OpTypeError, OpValueError
-from .errors import describe as describe
+from .errors import OpError, OpIndexError, OpTypeError, OpValueError, describe
 from .namespaces import NODE_KINDS, TABLE, floats, is_number, namespace_of, numpy_reading, shape_of, to_arrays
 
 Interval = tuple[float, float]

@@ -24,7 +24,7 @@ SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
 
 _MOVES = {
     *("reshape", "permute_dims", "broadcast_to", "expand_dims", "squeeze", "flip", "concat", "stack"),
-    *("getitem", "scatter", "astype", "tril", "triu", "pad"),
+    *("getitem", "scatter", "astype", "tril", "triu"),
 }
 _EXACT = {"negative", "abs", "maximum", "minimum", "where", "identity"}
 
@@ -69,8 +69,11 @@ def _bound(node: Node, args: list[Any], errors: list[Any]) -> Any:
         nearest = np.maximum(np.abs(args[1]) - errors[1], 0.0)
         return (errors[0] + np.abs(y) * errors[1]) / nearest + UNIT * np.abs(y) + SMALLEST
     if op.elementwise and op.differentiable:
-        slopes = [_slope(node, i, args) for i in range(len(args))]
-        passed = sum((np.abs(s) * e for s, e in zip(slopes, errors, strict=True) if np.any(e)), np.zeros(node.shape))
+        inexact = [bool(np.any(e)) for e in errors]
+        slopes = op.slopes(ops.namespace_of([y], op.name), y, args, inexact, node.params)
+        passed = sum(
+            (np.abs(s) * e for s, e in zip(slopes, errors, strict=True) if s is not None), np.zeros(node.shape)
+        )
         return passed + (0.0 if op.name in _EXACT else UNIT * np.abs(y) + SMALLEST)
     if op.name in _MOVES:
         moved = [np.broadcast_to(e, np.shape(a)) for e, a in zip(errors, args, strict=True)]
@@ -79,13 +82,3 @@ def _bound(node: Node, args: list[Any], errors: list[Any]) -> Any:
         terms = np.size(args[0]) // max(np.size(y), 1)
         return op(errors[0] + terms * UNIT * np.abs(args[0]), **node.params)
     raise NotImplementedError(f"rounding_bound: no bound is known for the op {op.name}.")
-
-
-def _slope(node: Node, position: int, args: list[Any]) -> Any:
-    """∂y/∂x for one argument, as an array."""
-    op = node.op
-    assert op is not None
-    xp = ops.namespace_of([node.data], op.name)
-    slopes = op.partials(xp, node.data, *args, **node.params) if op.partials is not None else ()
-    chosen = slopes[position]
-    return 0.0 if chosen is None else chosen() if callable(chosen) else chosen
