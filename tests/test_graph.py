@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import tinygrad_notes as tn
 from tinygrad_notes import Tensor, Value
-from tinygrad_notes.graph import Node, is_node, is_recording, recording
+from tinygrad_notes.graph import Node, cotangents, is_node, is_recording, recording
 
 KINDS = [Value, Tensor]
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -252,6 +252,21 @@ def test_scalars_and_arrays_in_one_graph() -> None:
     again.backward()
     assert float(scale.grad) == 2 * 14.0
     np.testing.assert_array_equal(tn.hessian(lambda s: tn.sum(s * x.data**2) * s)(3.0), 28.0)
+
+
+@each_kind
+def test_cotangents_of_targets_follow_the_paths_to_them_and_end_there(kind: Any) -> None:
+    x, w = kind(2.0), kind(5.0)
+    y = x * x
+    product = y * x
+    z = product + w
+    found = dict(cotangents([(z, 1.0)], [x, y]))
+    assert {id(n) for n in found} == {id(z), id(product), id(x), id(y)}
+    assert float(found[y]) == 2.0
+    assert float(found[x]) == 4.0  # with y held fixed
+    again = dict(cotangents([(z, 1.0), (z, 2.0), (y, 10.0)], [x]))
+    assert float(again[x]) == 3 * 12.0 + 10 * 4.0
+    assert x.grad is None
 
 
 # --- whether operations are recorded ----------------------------------------------------------------------------------

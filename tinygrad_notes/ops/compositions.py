@@ -169,5 +169,5 @@ def cross_entropy(y: Any, a: Any) -> Any:
     y, a = _array(y, "cross_entropy"), _array(a, "cross_entropy")
     exact = _complement(a)
     if type(a) in NODE_KINDS:
-        exact = type(a)(exact, name="1 − a", requires_grad=False)
+        exact = type(a)(exact, name=f"1 − {a.name or 'a'}", requires_grad=False)
     return cross_entropy_row(y, a, exact)

@@ -197,7 +197,7 @@ class NodeNamespace:
             dead = ((x == 0) | (y == 0)) & ~namespace_of([z], "backward").isfinite(z)
         if dead is False or (isinstance(dead, (np.ndarray, np.generic)) and not dead.any()):
             return product
-        return TABLE["where"](dead, 0.0, g) * TABLE["where"](dead, 0.0, slope)
+        return TABLE["where"](dead, 0.0, product)
 
     @staticmethod
     def zeros_like(x: Any) -> Any:
