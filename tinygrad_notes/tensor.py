@@ -328,6 +328,8 @@ def _plain_index(index: Any) -> Any:
 def _as_data(data: Any) -> tuple[Any, bool]:
     """The array that a Tensor holds, and whether it is floating-point."""
     if is_node(data):
+        if data.requires_grad:
+            raise TypeError(f"Tensor: got {ops.describe(data)}, whose graph would be lost; use it as it is, or its .data.")
         data = data.data
     elif isinstance(data, (list, tuple)):
         if any(_has_nodes(i) for i in data):
@@ -341,6 +343,8 @@ def _as_data(data: Any) -> tuple[Any, bool]:
     if is_number(data) and not isinstance(data, np.generic):
         data = np.asarray(data, dtype=float)
     if _is_numpy(data):
+        if isinstance(data, np.ma.MaskedArray):
+            raise TypeError("Tensor: got a masked array, whose mask would be lost; fill it first, or use tn.where.")
         if data.dtype.kind not in "fiub":
             raise TypeError(f"Tensor: got data of {data.dtype}; expected real numbers. Convert or encode it first.")
         return np.asarray(data), data.dtype.kind == "f"
