@@ -66,7 +66,7 @@ def test_ragged_lists_and_lists_of_nodes() -> None:
 
 def test_what_would_be_lost_without_a_word() -> None:
     for node in (Tensor([1.0]), Value(2.0) * 3):
-        with pytest.raises(TypeError, match=r"^Tensor: got .*, whose graph would be lost; use it as it is, or its \.data"):
+        with pytest.raises(TypeError, match=r"^Tensor: got .*, whose graph would be lost; use it or its \.data"):
             Tensor(node)
         assert Tensor(node.detach()).requires_grad  # a constant has no graph to lose
     with pytest.raises(TypeError, match="masked array, whose mask would be lost"):

@@ -329,7 +329,7 @@ def _as_data(data: Any) -> tuple[Any, bool]:
     """The array that a Tensor holds, and whether it is floating-point."""
     if is_node(data):
         if data.requires_grad:
-            raise TypeError(f"Tensor: got {ops.describe(data)}, whose graph would be lost; use it as it is, or its .data.")
+            raise TypeError(f"Tensor: got {ops.describe(data)}, whose graph would be lost; use it or its .data.")
         data = data.data
     elif isinstance(data, (list, tuple)):
         if any(_has_nodes(i) for i in data):
