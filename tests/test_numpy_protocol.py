@@ -207,3 +207,20 @@ def test_the_array_stands_on_the_left() -> None:
             assert y.data.dtype == np.float64
     for truth in (t < X, t == X, t != X, np.float64(0.2) <= t):
         assert type(truth) is Tensor
+
+
+def test_bits_of_integers_are_not_taken_for_logic():
+    ints, truth = Tensor(np.array([1, 2])), Tensor([1.0, -1.0]) > 0
+    for call in (
+        lambda: ints & 1,
+        lambda: 1 | ints,
+        lambda: ~ints,
+        lambda: np.bitwise_and(ints, 3),
+        lambda: np.invert(ints),
+    ):
+        with pytest.raises(TypeError, match=r"[&|~]: got .*; expected booleans, such as t > 0"):
+            call()
+    assert (truth & True).tolist() == [True, False]
+    assert (np.array([False, False]) | truth).tolist() == [True, False]
+    assert (~truth).tolist() == [False, True]
+    assert np.bitwise_or(truth, np.array([False, True])).tolist() == [True, True]

@@ -19,15 +19,28 @@ _UFUNCS = {
     "arccos": "acos",
     "arctan": "atan",
     "arctan2": "atan2",
-    "bitwise_and": "logical_and",
-    "bitwise_or": "logical_or",
-    "invert": "logical_not",
 }
+_ON_BOOLEANS = {"bitwise_and": ops.logical_and, "bitwise_or": ops.logical_or, "invert": ops.logical_not}
 _REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logaddexp": "logsumexp"}
 
 
 def _no(what: str, instead: str = "use the op of this package, or .data for the plain array") -> NoReturn:
     raise TypeError(f"{what} does not take a Value or Tensor: {instead}.")
+
+
+def on_booleans(op: ops.Op, *args: Any) -> Any:
+    """`&`, `|` and `~` as logic.
+
+    Raises:
+        TypeError: an argument is not boolean: NumPy would combine the bits of integers, which no op here does.
+    """
+    for arg in args:
+        if not (isinstance(arg, (bool, np.bool)) or str(getattr(arg, "dtype", "")).rpartition(".")[2] == "bool"):
+            raise TypeError(
+                f"{op.symbol}: got {ops.describe(arg)}; expected booleans, such as t > 0. "
+                f"For the truth of numbers use tn.{op.name}."
+            )
+    return op(*args)
 
 
 def _moment(op: ops.Op) -> Callable[..., Any]:
@@ -94,6 +107,8 @@ class NumPyProtocol:
             name = _UFUNCS.get(ufunc.__name__, ufunc.__name__)
             if name in ops.TABLE:
                 return ops.TABLE[name](*inputs)
+            if name in _ON_BOOLEANS:
+                return on_booleans(_ON_BOOLEANS[name], *inputs)
             if ufunc is np.matmul:
                 return ops.matmul(*inputs)
         if method == "reduce" and ufunc.__name__ in _REDUCTIONS and options.keys() <= {"axis", "keepdims"}:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from . import ops
 from .graph import Node, cotangents, is_node, is_recording, recording
+from .numpy_protocol import on_booleans
 from .ops import NODE_KINDS, Op, namespace_of
 from .ops.namespaces import is_number, numpy_reading
 
@@ -241,7 +243,7 @@ class Tensor(Node):
         return ops.abs(self)
 
     def __invert__(self) -> Any:
-        return ops.logical_not(self)
+        return on_booleans(ops.logical_not, self)
 
     # --- the functions of NumPy that are compositions of rows ---------------------------------------------------------
 
@@ -268,7 +270,7 @@ class Tensor(Node):
 Node.array_kind = Tensor
 
 
-def _operator(op: Op) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _operator(op: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def forwards(self: Tensor, other: Any) -> Any:
         return op(self, other)
 
@@ -278,16 +280,17 @@ def _operator(op: Op) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return forwards, backwards
 
 
-for _dunder, _op in {
+_BINARY: dict[str, Callable[..., Any]] = {
     "add": ops.add,
     "sub": ops.subtract,
     "mul": ops.multiply,
     "truediv": ops.divide,
     "pow": ops.pow,
     "matmul": ops.matmul,
-    "and": ops.logical_and,
-    "or": ops.logical_or,
-}.items():
+    "and": partial(on_booleans, ops.logical_and),
+    "or": partial(on_booleans, ops.logical_or),
+}
+for _dunder, _op in _BINARY.items():
     _forwards, _backwards = _operator(_op)
     setattr(Tensor, f"__{_dunder}__", _forwards)
     setattr(Tensor, f"__r{_dunder}__", _backwards)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +48,8 @@ def save(
     safetensors = _safetensors()
     state = _state(what)
     notes = _checked_metadata(metadata or {})
+    import importlib.metadata  # here, since it takes a third of the time that the package takes to import
+
     try:
         version = importlib.metadata.version("tinygrad_notes")
     except importlib.metadata.PackageNotFoundError:
