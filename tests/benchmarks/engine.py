@@ -32,20 +32,24 @@ if "{module}" != "tinygrad_notes":
 n = {nodes}
 w, b, x = Value(0.9), Value(0.1), Value(0.5)
 (x * w + b).{activation}()  # once, for what is made when first used
+gc.collect()
 before = resident()
-start = time.perf_counter()
-for _ in range(n // 3):
-    x = (x * w + b).{activation}()
-forward = time.perf_counter()
-x.backward()
-backward = time.perf_counter()
-after = resident()
-gradient = w.grad
-del x
-gc.collect() if {collect} else None
-released = time.perf_counter()
-times = [forward - start, backward - forward, released - backward]
-print(*(t / n * 1e9 for t in times), (after - before) / n)
+rounds = max(1, 100_000 // n)  # a short chain often, since one would take less than a millisecond
+times = [0.0, 0.0, 0.0]
+for _ in range(rounds):
+    x = Value(0.5)
+    start = time.perf_counter()
+    for _ in range(n // 3):
+        x = (x * w + b).{activation}()
+    forward = time.perf_counter()
+    x.backward()
+    backward = time.perf_counter()
+    after = resident()
+    x = None
+    gc.collect() if {collect} else None
+    released = time.perf_counter()
+    times = [t + u for t, u in zip(times, [forward - start, backward - forward, released - backward])]
+print(*(t / n / rounds * 1e9 for t in times), (after - before) / n)
 """
 
 
