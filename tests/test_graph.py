@@ -19,6 +19,20 @@ from tinygrad_notes.graph import Node, cotangents, is_node, is_recording, record
 KINDS = [Value, Tensor]
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
+
+@each_kind
+def test_a_cotangent_may_be_a_node(kind: type[Node]) -> None:
+    """Its data counts; it is a node of the recorded pass only if there is one."""
+    x = kind(3.0)
+    (x * x).backward(kind(2.0))
+    assert not is_node(x.grad)
+    assert float(x.grad) == 12.0
+    x.zero_grad()
+    (x * x).backward(kind(2.0), create_graph=True)
+    assert is_node(x.grad)
+    assert float(x.grad) == 12.0
+
+
 # --- random graphs ----------------------------------------------------------------------------------------------------
 
 STEPS = {

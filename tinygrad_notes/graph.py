@@ -130,8 +130,10 @@ class Node(NumPyProtocol):
                 "make a parameter with requires_grad=True, and compute outside no_grad()."
             )
         g = self.seed() if cotangent is None else self.as_cotangent(cotangent)
+        if is_node(g) and not create_graph:
+            g = g.data
         found = cotangents([(self, g)], create_graph=create_graph)
-        holders: dict[int, int] = {id(cotangent): 1}
+        holders: dict[int, int] = {id(g): 1}  # the caller's array too
         for _, g in found:
             holders[id(g)] = holders.get(id(g), 0) + 1
         for node, g in found:
@@ -221,9 +223,7 @@ def cotangents(
     for node, g in seeds:
         flight[node] = flight[node] + g if node in flight else g
     found = []
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(ops.namespace_of([order[-1].data], "backward").quiet())
-        stack.enter_context(recording(create_graph))
+    with ops.namespace_of([order[-1].data], "backward").quiet(), recording(create_graph):
         for node in reversed(order):
             if node not in active or node not in flight:
                 continue
