@@ -332,7 +332,7 @@ def jacobian(f: Function, argnums: Argnums = 0) -> Function:
             join = ops.stack if run.nested else xp.stack
             return run.gradients(
                 [
-                    _in_shape(join([row[i] for row in found]), (*shape, *x.shape))
+                    ops.reshape(join([row[i] for row in found]), shape=(*shape, *x.shape))
                     if found
                     else np.zeros((*shape, *x.shape))
                     for i, x in enumerate(run.inputs)
@@ -342,10 +342,6 @@ def jacobian(f: Function, argnums: Argnums = 0) -> Function:
         return tree_build(run.output, iter([rows(y) for y in tree_leaves(run.output)]))
 
     return transformed
-
-
-def _in_shape(x: Any, shape: tuple[int, ...]) -> Any:
-    return ops.reshape(x, shape=shape)
 
 
 def hessian(f: Function, argnums: Argnums = 0) -> Function:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import ops
+from .ops.namespaces import dtype_name
 
 _UFUNCS = {
     "power": "pow",
@@ -35,7 +36,7 @@ def on_booleans(op: ops.Op, *args: Any) -> Any:
         TypeError: an argument is not boolean: NumPy would combine the bits of integers, which no op here does.
     """
     for arg in args:
-        if not (isinstance(arg, (bool, np.bool)) or str(getattr(arg, "dtype", "")).rpartition(".")[2] == "bool"):
+        if not (isinstance(arg, (bool, np.bool)) or dtype_name(arg) == "bool"):
             raise TypeError(
                 f"{op.symbol}: got {ops.describe(arg)}; expected booleans, such as t > 0. "
                 f"For the truth of numbers use tn.{op.name}."

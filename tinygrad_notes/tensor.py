@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from . import ops
 from .graph import Node, cotangents, is_node, is_recording, recording
 from .numpy_protocol import on_booleans
 from .ops import NODE_KINDS, Op, namespace_of
-from .ops.namespaces import is_number, numpy_reading
+from .ops.namespaces import dtype_name, holds_nodes, is_number, numpy_reading
 
 
 class Tensor(Node):
@@ -154,10 +155,7 @@ class Tensor(Node):
     @property
     def size(self) -> int:
         """The number of elements."""
-        n = 1
-        for side in self.data.shape:
-            n *= side
-        return n
+        return math.prod(self.data.shape)
 
     @property
     def dtype(self) -> Any:
@@ -203,7 +201,10 @@ class Tensor(Node):
         return int(self.item())
 
     def __index__(self) -> int:
-        return operator_index(self.item())
+        index = self.item()
+        if not isinstance(index, int):
+            raise TypeError(f"index: got {index!r}; expected an integer.")
+        return index
 
     def __bool__(self) -> bool:
         if self.size != 1:
@@ -216,7 +217,7 @@ class Tensor(Node):
     def __repr__(self) -> str:
         text = np.array2string(self.data, prefix="Tensor(", separator=", ") if _is_numpy(self.data) else repr(self.data)
         notes = [f"name={self.name!r}"] if self.name else []
-        if str(self.dtype).rpartition(".")[2] != "float64":
+        if dtype_name(self) != "float64":
             notes.append(f"dtype={self.dtype}")
         return f"Tensor({', '.join([text, *notes])})"
 
@@ -305,13 +306,6 @@ for _dunder, _op in {
     setattr(Tensor, f"__{_dunder}__", _operator(_op)[0])
 
 
-def operator_index(x: Any) -> int:
-    """An integer for indexing; a float is refused, as Python does."""
-    if not isinstance(x, (int, np.integer)):
-        raise TypeError(f"index: got {x!r}; expected an integer.")
-    return int(x)
-
-
 def _is_numpy(data: Any) -> bool:
     return isinstance(data, (np.ndarray, np.generic))
 
@@ -335,7 +329,7 @@ def _as_data(data: Any) -> tuple[Any, bool]:
             raise TypeError(f"Tensor: got {ops.describe(data)}, whose graph would be lost; use it or its .data.")
         data = data.data
     elif isinstance(data, (list, tuple)):
-        if any(_has_nodes(i) for i in data):
+        if holds_nodes(data):
             raise TypeError("Tensor: got a list with nodes in it, whose graph would be lost; use tn.stack.")
         try:
             data = np.asarray(data)
@@ -355,7 +349,3 @@ def _as_data(data: Any) -> tuple[Any, bool]:
     if xp.isdtype(data.dtype, "complex floating"):
         raise TypeError(f"Tensor: got data of {data.dtype}; expected real numbers.")
     return data, xp.isdtype(data.dtype, "real floating")
-
-
-def _has_nodes(x: Any) -> bool:
-    return any(_has_nodes(i) for i in x) if isinstance(x, (list, tuple)) else is_node(x)

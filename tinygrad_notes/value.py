@@ -269,41 +269,44 @@ def _generate(op: Op) -> Callable[..., Any]:
         programs = [(wanted, *scalar_program(op, wanted)) for wanted in kinds]
     except Exception:  # a user's rule may use more than operators and xp; then it is read anew at each call
         return lambda *args: record(op, args, {})
+    names = "ab"[: op.arity]
+    fallback = f"return record(op, ({', '.join(names)},), {{}})"
     used = {"Value": Value, "new": Value.__new__, "state": graph.state, "op": op, "record": record}
-    lines = [f"def record_{op.name}({', '.join('ab'[: op.arity])}):", "    try:"]
+    lines = [f"def record_{op.name}({', '.join(names)}):", "    try:"]
     for wanted, body, y, slopes, functions in programs:
         used.update({name: getattr(floats, name) for name in functions})
         checks = [
             f"{v}.__class__ is Value" if w else f"({v}.__class__ is float or {v}.__class__ is int)"
-            for v, w in zip("ab", wanted, strict=False)
+            for v, w in zip(names, wanted, strict=True)
         ]
+        loads = [
+            f"x{i} = {v}.data" if w else f"x{i} = float({v})"
+            for i, (v, w) in enumerate(zip(names, wanted, strict=True))
+        ]
+        tracked = " or ".join(f"{v}.requires_grad" for v, w in zip(names, wanted, strict=True) if w)
+        # Only the lines up to y run where nothing is recorded.
+        value = next((k for k, line in enumerate(body, start=1) if line.startswith(f"{y} = ")), 0)
+        steps = [
+            *loads,
+            *body[:value],
+            f"if state.paused or not ({tracked}):",
+            f"    {fallback}",
+            *body[value:],
+            "n = new(Value)",
+            f"n.data = {y}",
+            "n.grad = n.name = None",
+            "n.op = op",
+            "n.requires_grad = True",
+        ]
+        edges = [(v if w else f"x{i}", d) for i, (v, w, d) in enumerate(zip(names, wanted, slopes, strict=True))]
+        for v, (parent, slope) in zip("ab", [*edges, (None, None)], strict=False):
+            steps += [f"n.{v} = {parent}", f"n.d{v} = {slope}"]
         lines.append(f"        if {' and '.join(checks)}:")
-        lines += [
-            f"            x{i} = {v}.data" if w else f"            x{i} = float({v})"
-            for i, (v, w) in enumerate(zip("ab", wanted, strict=False))
-        ]
-        lines += [f"            {line}" for line in body[: _last_needed(body, [y])]]
-        tracked = " or ".join(f"{v}.requires_grad" for v, w in zip("ab", wanted, strict=False) if w)
-        lines += [
-            f"            if state.paused or not ({tracked}):",
-            f"                return record(op, ({', '.join('ab'[: op.arity])},), {{}})",
-            *[f"            {line}" for line in body[_last_needed(body, [y]) :]],
-            "            n = new(Value)",
-            f"            n.data = {y}",
-            "            n.grad = n.name = None",
-            "            n.op = op",
-            "            n.requires_grad = True",
-        ]
-        for i, v in enumerate("ab"):
-            given = v if i < op.arity and wanted[i] else f"x{i}" if i < op.arity else "None"
-            slope = slopes[i] if i < op.arity else None
-            lines.append(f"            n.{v} = {given}")
-            lines.append(f"            n.d{v} = {slope}")
-        lines.append("            return n")
+        lines += [f"            {step}" for step in [*steps, "return n"]]
     lines += [
         "    except (ArithmeticError, ValueError):",
         "        pass  # where Python raises, IEEE 754 has ±inf or NaN",
-        f"    return record(op, ({', '.join('ab'[: op.arity])},), {{}})",
+        f"    {fallback}",
     ]
     source = "\n".join(lines) + "\n"
     file = f"<tinygrad_notes recorder of {op.name}>"
@@ -312,11 +315,6 @@ def _generate(op: Op) -> Callable[..., Any]:
     function: Callable[..., Any] = used[f"record_{op.name}"]  # type: ignore[assignment]  # exec put it there
     function.source = source  # type: ignore[attr-defined]  # generated code is kept readable
     return function
-
-
-def _last_needed(body: list[str], names: list[str]) -> int:
-    """How many lines must run before the names are known."""
-    return max((i + 1 for i, line in enumerate(body) if line.partition(" = ")[0] in names), default=0)
 
 
 # --- operators --------------------------------------------------------------------------------------------------------

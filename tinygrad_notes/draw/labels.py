@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Node, is_node
-from ..ops.namespaces import is_number, shape_of
+from ..ops.namespaces import dtype_name, is_number, shape_of
 from ..ops.op import Op
 
 TINY = 6
@@ -51,14 +51,9 @@ def is_shown(x: Any) -> bool:
     return not shape or (0 < math.prod(shape) <= TINY and len(shape) <= 2)
 
 
-def dtype(x: Any) -> str:
-    """The dtype by its bare name (`float32`, for NumPy, PyTorch and JAX alike); empty for a plain number."""
-    return str(getattr(x, "dtype", "")).rpartition(".")[2]
-
-
 def unusual_dtype(x: Any) -> str:
     """The dtype with a space before it, unless it is float64."""
-    name = dtype(x)
+    name = dtype_name(x)
     return f" {name}" if name not in ("", "float64") else ""
 
 
@@ -121,7 +116,7 @@ def constant(x: Any) -> list[str]:
 
 def details(x: Any) -> list[str]:
     """The tooltip's lines on data: shape, dtype and, of a number or tiny array, more digits than the node has."""
-    lines = [f"shape: {tuple(shape_of(x))}" + (f", {dtype(x)}" if dtype(x) else "")]
+    lines = [f"shape: {tuple(shape_of(x))}" + (f", {dtype_name(x)}" if dtype_name(x) else "")]
     return lines + (["value: " + " ".join(numbers(x, digits=7))] if is_shown(x) else [])
 
 

@@ -11,6 +11,7 @@ from .. import ops
 from ..calculus import tree_leaves
 from ..graph import Node, is_node
 from ..ops import Op, namespace_of
+from ..ops.namespaces import dtype_name
 from ..value import Value
 
 
@@ -253,7 +254,7 @@ def _picture(module: Module, above: frozenset[int]) -> str:
 def _array_text(array: Any) -> str:
     if not is_node(array) or isinstance(array, Value):
         return f"{_grid_shape(array)} of Value"
-    dtype = str(array.dtype).rpartition(".")[2]
+    dtype = dtype_name(array)
     return f"{array.shape}" if dtype == "float64" else f"{array.shape} {dtype}"
 
 

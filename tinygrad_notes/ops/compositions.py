@@ -12,11 +12,11 @@ from .activations import cross_entropy as cross_entropy_row
 from .activations import one_minus, sigmoid
 from .arithmetic import multiply
 from .errors import OpTypeError, OpValueError, describe
-from .namespaces import NODE_KINDS, shape_of, to_arrays
+from .namespaces import NODE_KINDS, dtype_name, shape_of, to_arrays
 from .products import einsum as einsum_row
 from .products import matmul
 from .reductions import sum as sum_
-from .shapes import getitem, permute_dims, scatter
+from .shapes import getitem, permute_dims, reshape, scatter
 
 __all__ = [
     "complement",
@@ -60,9 +60,9 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """
     x = _array(x, "take")
     if axis is None:
-        x, axis = x.reshape(-1) if type(x) in NODE_KINDS else np.reshape(x, (-1,)), 0
+        x, axis = reshape(x, shape=(-1,)), 0
     indices = indices.data if type(indices) in NODE_KINDS else np.asarray(indices)
-    if str(indices.dtype).rpartition(".")[2][:3] not in ("int", "uin"):
+    if dtype_name(indices)[:3] not in ("int", "uin"):
         raise OpTypeError(f"take: given indices of {indices.dtype}; expected integers.")
     ndim = len(shape_of(x))
     if not -ndim <= axis < ndim:

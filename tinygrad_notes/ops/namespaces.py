@@ -238,6 +238,16 @@ def _torch() -> Namespace:
         chosen = (torch.as_tensor(x, dtype=like) if is_number(x) else x for x in (a, b))
         return torch.where(torch.as_tensor(condition), *chosen)
 
+    def with_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
+        # PyTorch's functions of two arrays take no number for one of them.
+        def call(a: Any, b: Any) -> Any:
+            like = a if isinstance(a, torch.Tensor) else b
+            return function(
+                *(torch.as_tensor(x, dtype=like.dtype, device=like.device) if is_number(x) else x for x in (a, b))
+            )
+
+        return call
+
     def plain(index: Any) -> Any:
         # PyTorch reads a tuple of NumPy arrays as one array.
         if isinstance(index, tuple):
@@ -256,11 +266,11 @@ def _torch() -> Namespace:
         xp,
         where=_where(where),
         pow=lambda a, b: a**b,
-        maximum=_with_arrays(torch.maximum),
-        minimum=_with_arrays(torch.minimum),
-        hypot=_with_arrays(torch.hypot),
-        atan2=_with_arrays(torch.atan2),
-        logaddexp=_with_arrays(torch.logaddexp),
+        maximum=with_numbers(torch.maximum),
+        minimum=with_numbers(torch.minimum),
+        hypot=with_numbers(torch.hypot),
+        atan2=with_numbers(torch.atan2),
+        logaddexp=with_numbers(torch.logaddexp),
         erf=torch.erf,
         erfc=torch.erfc,
         log=lambda x: torch.log(torch.as_tensor(x, dtype=torch.float64) if is_number(x) else x),
@@ -268,20 +278,6 @@ def _torch() -> Namespace:
         scale=lambda g, slope: where((g == 0) | (slope == 0), 0.0, g * slope),
         scatter=scatter,
     )
-
-
-def _with_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A two-argument function of PyTorch that shall also take a number for one of its arguments."""
-
-    def call(a: Any, b: Any) -> Any:
-        import torch
-
-        like = a if isinstance(a, torch.Tensor) else b
-        return function(
-            *(torch.as_tensor(x, dtype=like.dtype, device=like.device) if is_number(x) else x for x in (a, b))
-        )
-
-    return call
 
 
 @cache
@@ -359,6 +355,11 @@ def is_traced(x: Any) -> bool:
     return jax is not None and isinstance(x, jax.core.Tracer)
 
 
+def dtype_name(x: Any) -> str:
+    """The dtype by its bare name (`float32`, for NumPy, PyTorch and JAX alike); empty for a plain number."""
+    return str(getattr(x, "dtype", "")).rpartition(".")[2]
+
+
 def shape_of(x: Any) -> tuple[int, ...]:
     """The shape of an array or node; `()` for a number."""
     return getattr(x, "shape", ())
@@ -371,7 +372,7 @@ def to_arrays(items: Any, op: str) -> Any:
         ValueError: the list is ragged.
         TypeError: it holds something that is not a number.
     """
-    if any(_holds_nodes(i) for i in items):
+    if any(holds_nodes(i) for i in items):
         parts = [to_arrays(i, op) if isinstance(i, (list, tuple)) else i for i in items]
         return TABLE["stack"](parts)
     try:
@@ -383,5 +384,6 @@ def to_arrays(items: Any, op: str) -> Any:
     return array
 
 
-def _holds_nodes(x: Any) -> bool:
-    return any(_holds_nodes(i) for i in x) if isinstance(x, (list, tuple)) else type(x) in NODE_KINDS
+def holds_nodes(x: Any) -> bool:
+    """Whether x is a node, or a (nested) list with one in it."""
+    return any(holds_nodes(i) for i in x) if isinstance(x, (list, tuple)) else type(x) in NODE_KINDS
