@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,29 @@ Elements = st.SearchStrategy[float]
 
 def reals(low: float = -10.0, high: float = 10.0) -> Elements:
     """Finite floats in [low, high], with zeros, ties and whole numbers among them; no subnormal numbers."""
-    whole = st.integers(int(np.ceil(low)), int(np.floor(high))).map(float)
-    return whole | st.floats(low, high, allow_subnormal=False)
+    floats = st.floats(low, high, allow_subnormal=False)
+    first, last = math.ceil(low), math.floor(high)
+    return st.integers(first, last).map(float) | floats if first <= last else floats
+
+
+def positives(low: float = 1e-6, high: float = 1e6) -> Elements:
+    """Floats in [low, high] of every magnitude between them, with small whole numbers among them.
+
+    A failure shrinks to 1.0 where that is in the interval.
+
+    Args:
+        low, high: the smallest and the largest number, both more than 0.
+
+    Raises:
+        ValueError: `low` is not more than 0, or `high` is less than `low` or infinite.
+    """
+    if not 0 < low <= high < math.inf:
+        raise ValueError(f"positives: given low={low!r} and high={high!r}; expected 0 < low <= high < infinity.")
+    exponents = st.floats(math.log10(low), math.log10(high), allow_subnormal=False)
+    wide = exponents.map(lambda e: min(max(10.0**e, low), high))  # rounding may step over the ends
+    first, last = math.ceil(low), math.floor(min(high, math.ceil(low) + 9))
+    plain = st.floats(low, high, allow_subnormal=False)
+    return st.integers(first, last).map(float) | plain | wide if first <= last else plain | wide
 
 
 @dataclass(frozen=True)
@@ -26,10 +48,24 @@ class Shaped:
     sizes: tuple[str | int, ...]
     elements: Elements
 
+    def shape(self, letters: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape, given the size of every letter."""
+        return tuple(letters[s] if isinstance(s, str) else s for s in self.sizes)
+
     def strategy(self, letters: Mapping[str, int]) -> st.SearchStrategy[Any]:
         """The arrays of this shape."""
-        shape = tuple(letters[s] if isinstance(s, str) else s for s in self.sizes)
-        return hnp.arrays(np.float64, shape, elements=self.elements, fill=st.nothing())
+        return hnp.arrays(np.float64, self.shape(letters), elements=self.elements, fill=st.nothing())
+
+
+class OneHot(Shaped):
+    """An array with a single 1.0 along its first axis, 0.0 elsewhere."""
+
+    def strategy(self, letters: Mapping[str, int]) -> st.SearchStrategy[Any]:
+        """The arrays of this shape."""
+        classes, *rest = self.shape(letters)
+        chosen = hnp.arrays(np.int64, tuple(rest), elements=st.integers(0, classes - 1), fill=st.nothing())
+        column = np.arange(classes).reshape(-1, *[1] * len(rest))
+        return chosen.map(lambda hot: (column == hot).astype(np.float64))
 
 
 def arrays_of(*sizes: str | int, elements: Elements | None = None) -> Shaped:
@@ -42,17 +78,41 @@ def labels(*sizes: str | int) -> Shaped:
     return Shaped(sizes, st.sampled_from([0.0, 1.0]))
 
 
+def one_hot(*sizes: str | int) -> Shaped:
+    """Arrays of labels with a single 1.0 in each column (along the first axis), such as `one_hot("k", "m")`.
+
+    Raises:
+        ValueError: no size is given.
+    """
+    if not sizes:
+        raise ValueError('one_hot: given no size; expected at least the number of classes, as in one_hot("k", "m").')
+    return OneHot(sizes, st.sampled_from([0.0, 1.0]))
+
+
 @st.composite
-def inputs(draw: st.DrawFn, given: Mapping[str, Any], largest: int = 4) -> dict[str, Any]:
+def inputs(
+    draw: st.DrawFn, given: Mapping[str, Any], largest: int = 4, sizes: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     """Inputs by name, drawn together.
 
     Args:
         draw: Hypothesis's.
         given: for each name a `Shaped`, another Hypothesis strategy, or a fixed value.
         largest: the largest size that a letter takes; the smallest is 1.
+        sizes: letters with a fixed size, such as `{"n": 3}`.
+
+    Raises:
+        ValueError: a letter of `sizes` stands in no array, or its size is not a whole number of at least 1.
     """
     names = sorted({s for spec in given.values() if isinstance(spec, Shaped) for s in spec.sizes if isinstance(s, str)})
-    letters = {name: draw(st.integers(1, largest), label=name) for name in names}
+    fixed = dict(sizes or {})
+    for letter, size in fixed.items():
+        if letter not in names:
+            there = ", ".join(names) or "none"
+            raise ValueError(f"inputs: given the size {letter}={size!r}, but no array has that letter; there is {there}.")
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"inputs: given the size {letter}={size!r}; expected a whole number of at least 1.")
+    letters = {n: fixed[n] if n in fixed else draw(st.integers(1, largest), label=n) for n in names}
     drawn = {}
     for name, spec in given.items():
         if isinstance(spec, Shaped):

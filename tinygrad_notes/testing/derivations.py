@@ -1,0 +1,253 @@
+"""`check_derivation`: a whole backward pass derived by hand, link by link, over inputs that Hypothesis chooses."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, find, given, seed
+from hypothesis import settings as hypothesis_settings
+from hypothesis.errors import NoSuchExample
+
+from ..graph import Node, is_node
+from ..ops import describe
+from ..tensor import Tensor
+from .diagnosis import Diagnosis, Network, Sample, diagnose
+from .examining import Examiner, Outcome
+from .formulas import Backward, Formula, backward_of
+from .judging import CORRECT, KINK, UNDECIDED, WRONG
+from .reports import DerivationError, DerivationReport, Link
+from .strategies import Shaped, inputs
+
+SEED = 20240229
+
+
+def check_derivation(
+    forward: Callable[..., Mapping[str, Any]],
+    backward: Callable[..., Mapping[str, Any]] | Mapping[str, Callable[..., Any]],
+    *,
+    loss: str = "L",
+    settings: Mapping[str, Any] | None = None,
+    **given_inputs: Any,
+) -> DerivationReport:
+    """Hold a backward pass derived by hand against the true gradients, link by link.
+
+    Inputs are generated; on each the forward pass is recorded and every formula judged as `check_gradient` does. If a
+    formula is wrong, the smallest input that shows it is searched, and what the mistake probably is.
+
+    Args:
+        forward: computes named intermediates and the loss from named inputs and returns them (`return locals()`).
+        backward: takes any of these names and returns gradients `d<name>` (`return locals()`); or a mapping from
+            `"d<name>"` to a function of intermediates and upstream gradients: then each link is given the right ones.
+        loss: the name of the scalar that is differentiated.
+        settings: `max_examples` (100), `seed`, `largest` (4: the largest size of a letter).
+        given_inputs: for every argument of forward an `arrays_of`, `labels`, `one_hot`, any Hypothesis strategy or a
+            fixed array; and a number for each letter whose size is fixed (`n=3`).
+
+    Returns:
+        The report; `print` it.
+
+    Raises:
+        TypeError, ValueError: inputs are missing, a name is asked for that forward does not have, the loss is no
+            scalar; the message says what to do.
+    """
+    chosen = {"max_examples": 100, "seed": SEED, "largest": 4, **(settings or {})}
+    if unknown := chosen.keys() - {"max_examples", "seed", "largest"}:
+        raise TypeError(
+            f"check_derivation: no setting {', '.join(sorted(unknown))}; there is max_examples, seed, largest."
+        )
+    parameters = list(inspect.signature(forward).parameters)
+    if missing := [p for p in parameters if p not in given_inputs]:
+        raise TypeError(
+            f"check_derivation: given no {', '.join(missing)}; expected inputs for every argument of forward, such as "
+            f'{missing[0]}=arrays_of("n", "m").'
+        )
+    specs = {p: given_inputs[p] for p in parameters}
+    sizes = {k: v for k, v in given_inputs.items() if k not in specs}
+    if strange := [k for k, v in sizes.items() if not isinstance(v, int)]:
+        raise TypeError(
+            f"check_derivation: given {', '.join(strange)}, which forward does not take; it takes {', '.join(parameters)}."
+        )
+    taken_apart = backward_of(backward)
+    search = Search(forward, taken_apart, loss, specs, sizes, chosen)
+    return search.run()
+
+
+def assert_derivation(
+    forward: Callable[..., Mapping[str, Any]],
+    backward: Callable[..., Mapping[str, Any]] | Mapping[str, Callable[..., Any]],
+    *,
+    loss: str = "L",
+    settings: Mapping[str, Any] | None = None,
+    **given_inputs: Any,
+) -> DerivationReport:
+    """As `check_derivation`.
+
+    Raises:
+        DerivationError: a link is wrong, or none of its inputs decided (an AssertionError with the report).
+    """
+    report = check_derivation(forward, backward, loss=loss, settings=settings, **given_inputs)
+    if not report.ok:
+        raise DerivationError(report)
+    return report
+
+
+@dataclass
+class Search:
+    """One run of `check_derivation`."""
+
+    forward: Callable[..., Mapping[str, Any]]
+    backward: Backward
+    loss: str
+    specs: Mapping[str, Any]
+    sizes: Mapping[str, int]
+    chosen: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        self.examiner = Examiner(self.forward, self.backward, self.loss)
+        self.inputs = inputs(self.specs, self.chosen["largest"], self.sizes)
+        self.links: dict[str, Link] = {}
+        self.first_bad: dict[str, dict[str, Any]] = {}
+
+    def run(self) -> DerivationReport:
+        """Generate, judge, shrink, diagnose."""
+        self._generate(self.inputs, self.chosen["max_examples"], self._count)
+        wrong = [link for link in self.links.values() if link.status == WRONG]
+        if wrong:
+            self._explain(wrong)
+        return DerivationReport(list(self.links.values()))
+
+    def _settings(self, examples: int, *phases: Phase) -> hypothesis_settings:
+        return hypothesis_settings(
+            max_examples=examples,
+            deadline=None,
+            database=None,
+            phases=phases,
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,
+        )
+
+    def _generate(self, strategy: Any, examples: int, use: Callable[[dict[str, Any]], None]) -> None:
+        @seed(self.chosen["seed"])
+        @self._settings(examples, Phase.generate)
+        @given(strategy)
+        def run(values: dict[str, Any]) -> None:
+            use(values)
+
+        run()
+
+    def _count(self, values: dict[str, Any]) -> None:
+        for name, outcome in self.examiner.examine(values).items():
+            link = self.links.setdefault(name, Link(name, self.examiner.texts.get(name, "")))
+            link.add(outcome)
+            if outcome.status == WRONG:
+                kept = self.first_bad.setdefault(name, values)
+                if _size(values) < _size(kept):
+                    self.first_bad[name] = values
+
+    def _explain(self, wrong: Sequence[Link]) -> None:
+        samples = self._samples()
+        first = True
+        for link in wrong:
+            alone = self.examiner.alone_is_wrong(link.name, [v for v, _ in samples])
+            if not alone and not first and not self.backward.apart:
+                link.follows = self._source_of(link, wrong)
+                continue
+            link.counterexample, link.finding = self._smallest(link.name, self.first_bad[link.name])
+            link.diagnosis = self._diagnose(link, [s for _, s in samples])
+            first = False
+
+    def _source_of(self, link: Link, wrong: Sequence[Link]) -> str:
+        """The nearest wrong gradient that the formula of a link names."""
+        before = [w.name for w in wrong[: list(wrong).index(link)]]
+        named = [n for n in before if n in self.examiner.names_in(link.name)]
+        return (named or before)[-1]
+
+    def _smallest(self, name: str, fallback: dict[str, Any]) -> tuple[dict[str, Any], Outcome]:
+        """The smallest input that shows a wrong link: found with plain floats, then confirmed."""
+        for is_wrong in (self.examiner.plainly_wrong, self.examiner.is_wrong):
+            try:
+                # `find` searches its own way; the seed makes it the same one each time.
+                values = find(
+                    self.inputs,
+                    lambda v, is_wrong=is_wrong: bool(is_wrong(name, v)),
+                    settings=self._settings(300, Phase.generate, Phase.shrink),
+                    random=__import__("random").Random(self.chosen["seed"]),
+                )
+            except NoSuchExample:
+                continue
+            outcome = self.examiner.examine(values).get(name)
+            if outcome is not None and outcome.status == WRONG:
+                return values, outcome
+        return fallback, self.examiner.examine(fallback)[name]
+
+    # --- samples for the diagnosis ------------------------------------------------------------------------------------
+
+    def _samples(self, count: int = 10) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Generic inputs with sizes that differ, and every name's value and right gradient there."""
+        letters = sorted(
+            {s for spec in self.specs.values() if isinstance(spec, Shaped) for s in spec.sizes if isinstance(s, str)}
+        )
+        distinct = {letter: self.sizes.get(letter, i + 2) for i, letter in enumerate(letters)}
+        drawn: list[dict[str, Any]] = []
+        self._generate(inputs(self.specs, 4, distinct), 3 * count, lambda v: drawn.append(v))
+        ranges = {}
+        for name, spec in self.specs.items():
+            if isinstance(spec, Shaped):
+                seen = np.concatenate([np.ravel(v[name]) for v in drawn])
+                ranges[name] = (
+                    None if set(np.unique(seen)) <= {0.0, 1.0} else (max(seen.min(), -2.0), min(seen.max(), 2.0))
+                )
+        random = np.random.default_rng(self.chosen["seed"])
+        samples = []
+        for values in drawn[-count:]:
+            generic = dict(values)
+            for name, ends in ranges.items():
+                if ends is not None and ends[0] < ends[1]:
+                    generic[name] = random.uniform(*ends, size=np.shape(values[name]))
+            known = self.examiner.known_floats(generic)
+            if known is not None:
+                samples.append((generic, known))
+        return samples
+
+    def _diagnose(self, link: Link, samples: Sequence[dict[str, Any]]) -> Diagnosis | None:
+        cases, found = [], []
+        for known in samples:
+            expected = known.get(link.name)
+            if expected is None:
+                continue
+            names = {k: v for k, v in known.items() if k != link.name}
+            value = self.examiner.alone(link.name, known)
+            cases.append(Sample(names, expected))
+            found.append(value)
+        if not cases:
+            return None
+        return diagnose(
+            link.name,
+            link.formula or None,
+            cases,
+            self.examiner.network(samples),
+            scope=self.backward.scope,
+            found=found,
+        )
+
+
+def _size(values: Mapping[str, Any]) -> int:
+    return sum(np.size(v) for v in values.values())
+
+
+__all__ = [
+    "CORRECT",
+    "KINK",
+    "UNDECIDED",
+    "Formula",
+    "Node",
+    "Tensor",
+    "assert_derivation",
+    "check_derivation",
+    "describe",
+    "is_node",
+]

@@ -1,0 +1,503 @@
+"""`check_gradient`: whether a gradient is right at one point, as surely as can be said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..graph import Node, cotangents, is_node, topological_order
+from ..ops.namespaces import is_number
+from ..tensor import Tensor
+from ..value import Value
+from . import fields
+from .fields import Dual, Duals, Field
+from .judging import (
+    CORRECT,
+    KINK,
+    SHARPER,
+    UNDECIDED,
+    WRONG,
+    Finding,
+    judge_exactly,
+    judge_floats,
+    judge_together,
+    worst,
+)
+from .oracle import NotExactError, Oracle, UnclearError, is_rational, numbers, read
+from .scalars import Scalar, Tape
+from .tracing import ForeignError, Traced, leaf, trace
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of a gradient at one point.
+
+    Attributes:
+        status: `correct`; `wrong`; `kink`: right, one of the subgradients between the one-sided slopes; `undecided`:
+            rounding, overflow or a jump explains any difference.
+        tier: what it was held against: `exact`, `certified`, `high precision` or `black box`.
+        finding: the element that decides, with what was found and expected.
+        node: the op's node whose rule is wrong, if the gradient is the automatic one.
+        inputs: the point.
+    """
+
+    status: str
+    tier: str
+    finding: Finding = Finding(CORRECT)
+    node: Node | None = None
+    inputs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing speaks against the gradient."""
+        return self.status != WRONG
+
+    def __str__(self) -> str:
+        lines = [f"gradient: {self.status} ({self.tier})"]
+        at = self.finding
+        if self.status in (WRONG, UNDECIDED) and at.name:
+            place = f"∂/∂{at.name}" + (f"[{', '.join(map(str, at.index))}]" if at.index else "")
+            low, high = at.expected
+            right = f"{low!r}" if low == high or low != low else f"between {low!r} and {high!r}"
+            lines.append(f"  {place}: given {at.found!r}; expected {right}")
+        if at.note:
+            lines.append(f"  {at.note}")
+        if self.node is not None and self.node.op is not None:
+            lines.append(f"  the first wrong rule on the way back is that of {self.node.op.name}")
+            shown = (p.data if is_node(p) else p for p in self.node.parents)
+            lines.append("    at " + ", ".join(_short(a) for a in shown))
+        if self.status in (WRONG, UNDECIDED):
+            lines += [f"  {name} = {_short(x)}" for name, x in self.inputs.items()]
+        return "\n".join(lines)
+
+
+def _short(x: Any) -> str:
+    if is_number(x):
+        return repr(float(x))
+    text = np.array2string(np.asarray(x), separator=", ", threshold=20).replace("\n", "")
+    return " ".join(text.split())
+
+
+class GradientError(AssertionError):
+    """A gradient is wrong; `verdict` says where and by how much."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(str(verdict))
+        self.verdict = verdict
+
+
+def check_gradient(
+    f: Callable[..., Any],
+    *inputs: Any,
+    gradient: Callable[..., Any] | None = None,
+    order: int = 1,
+    cotangent: Any = None,
+) -> Verdict:
+    """Whether a gradient of f is right at one point.
+
+    The strongest oracle that applies is taken: fractions (no rounding at all) where f is made of + − × ÷, whole powers,
+    maximum, comparisons; FLINT's balls (extra `certify`), else mpmath, where f is recorded; differences where it is
+    foreign. A gradient that is recorded too is judged as a formula, in the same numbers; one that gives plain floats is
+    granted the rounding that a backward pass of f has.
+
+    Args:
+        f: a function of numbers or arrays: plain Python, NumPy's functions, this project's ops.
+        inputs: the point: floats, float arrays or nodes.
+        gradient: the hand-derived one: takes what f takes, returns one gradient for each argument (a bare one for one
+            argument). Without it the automatic gradient of f is checked.
+        order: 2 checks the second derivatives: of the automatic gradient, or those that follow from `gradient`.
+        cotangent: ∂L/∂f in the shape of f's result. If it is not given: ones with `gradient` (the gradient of the sum),
+            and generic weights without.
+
+    Returns:
+        The verdict; `print` it.
+
+    Raises:
+        ValueError: order is not 1 or 2, or a gradient has the wrong shape.
+        TypeError: an input is no number or array, or `gradient` gives not one gradient for each argument.
+
+    Example:
+        >>> check_gradient(lambda x: x * x, 3.0, gradient=lambda x: 2 * x).status
+        'correct'
+        >>> print(check_gradient(lambda x: x * x, 3.0, gradient=lambda x: x))
+        gradient: wrong (exact)
+          ∂/∂x: given 3.0; expected 6.0
+          x = 3.0
+    """
+    if order not in (1, 2):
+        raise ValueError(f"check_gradient: given order={order!r}; expected 1 or 2.")
+    if not inputs:
+        raise TypeError("check_gradient: given no input; expected the point at which to check.")
+    names = _names(f, len(inputs))
+    points = [_point(x, name) for x, name in zip(inputs, names, strict=True)]
+    shown = dict(zip(names, points, strict=True))
+    leaves = [leaf(p, name) for p, name in zip(points, names, strict=True)]
+    try:
+        root = trace(f, leaves)
+    except ForeignError:
+        return _black_box(f, points, names, gradient, order, cotangent)
+    weights = _weights(root.shape, cotangent, gradient is None)
+    case = Case(f, root, leaves, points, names, weights, gradient)
+    return case.first() if order == 1 else case.second()
+
+
+def assert_gradient(
+    f: Callable[..., Any],
+    *inputs: Any,
+    gradient: Callable[..., Any] | None = None,
+    order: int = 1,
+    cotangent: Any = None,
+) -> Verdict:
+    """As `check_gradient`; composes with Hypothesis's `@given`.
+
+    Raises:
+        GradientError: the gradient is wrong (an AssertionError with the report).
+    """
+    verdict = check_gradient(f, *inputs, gradient=gradient, order=order, cotangent=cotangent)
+    if not verdict.ok:
+        raise GradientError(verdict)
+    return verdict
+
+
+def _names(f: Callable[..., Any], count: int) -> list[str]:
+    """The names of f's arguments, as far as it has any."""
+    code = getattr(f, "__code__", None)
+    own = list(code.co_varnames[: code.co_argcount]) if code is not None else []
+    return [own[i] if i < len(own) else f"x{i}" for i in range(count)]
+
+
+def _point(x: Any, name: str) -> Any:
+    """An input as a float64 array (0-d for a number).
+
+    Raises:
+        TypeError: it is neither.
+    """
+    data = x.data if is_node(x) else x
+    try:
+        array = np.asarray(data)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"an array of {array.dtype}")
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"check_gradient: given {ops.describe(x)} for {name}; expected a number or an array."
+        ) from error
+    return np.array(array, dtype=float)
+
+
+def _plain(point: Any) -> Any:
+    """A number for an array without axes, else a copy, which the user's function may change."""
+    return float(point) if point.ndim == 0 else point.copy()
+
+
+def _weights(shape: tuple[int, ...], cotangent: Any, generic: bool) -> Any:
+    if cotangent is not None:
+        given = np.asarray(cotangent, dtype=float)
+        if given.shape != tuple(shape):
+            raise ValueError(f"check_gradient: the cotangent has shape {given.shape}; expected that of f, {shape}.")
+        return given
+    if not generic or not shape:
+        return np.ones(shape)
+    # All different, so that no transposition or sum hides.
+    return (np.arange(np.prod(shape, dtype=int)).reshape(shape) % 7 - 2.5) / 2
+
+
+def called(gradient: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
+    """A hand-derived gradient's answers, one for each argument.
+
+    Raises:
+        TypeError: it gives another number of them.
+    """
+    given = gradient(*args)
+    if len(args) == 1 and not (isinstance(given, (tuple, list)) and len(given) == 1 and np.shape(args[0]) == ()):
+        given = given if isinstance(given, tuple) and len(given) == 1 else (given,)
+    if not isinstance(given, (tuple, list)) or len(given) != len(args):
+        raise TypeError(
+            f"check_gradient: gradient gave {ops.describe(given)}; expected {len(args)} gradients, one for each argument."
+        )
+    return list(given)
+
+
+def _shaped(given: Any, point: Any, name: str) -> Any:
+    shape = tuple(ops.shape_of(given))
+    if shape != point.shape:
+        raise ValueError(
+            f"check_gradient: the gradient by {name} has shape {shape}; expected that of {name}, {point.shape}."
+        )
+    return given
+
+
+class Case:
+    """One recorded function at one point, held against each field in turn until one can decide."""
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        root: Traced,
+        leaves: Sequence[Traced],
+        points: Sequence[Any],
+        names: Sequence[str],
+        weights: Any,
+        gradient: Callable[..., Any] | None,
+    ) -> None:
+        self.f, self.root, self.leaves, self.points, self.names = f, root, leaves, points, names
+        self.weights, self.gradient = weights, gradient
+        self.shown = dict(zip(names, points, strict=True))
+
+    def _decided(self, roots: Sequence[Node], decide: Callable[[Field], Verdict]) -> Verdict | None:
+        """The verdict of the first field that can decide; `None` where there is no field at all."""
+        found = None
+        for field_ in fields.fields_for(is_rational([self.root, *roots])):
+            try:
+                found = decide(field_)
+            except (NotExactError, UnclearError) as error:
+                found = self._verdict([Finding(UNDECIDED, note=str(error))], field_.tier)
+                continue
+            if found.status != UNDECIDED or found.finding.note not in SHARPER:
+                break
+        return found
+
+    def _verdict(self, findings: list[Finding], tier: str, node: Node | None = None) -> Verdict:
+        decides = worst(findings)
+        return Verdict(decides.status, tier, decides, node, self.shown)
+
+    def automatic(self) -> list[Any]:
+        """The automatic gradient as nodes, zeros where there is none."""
+        if not self.root.requires_grad:
+            return [Tensor(np.zeros(p.shape), requires_grad=False) for p in self.points]
+        seed = Traced(self.weights, requires_grad=False)
+        with np.errstate(all="ignore"):
+            found = dict(cotangents([(self.root, seed)], self.leaves, create_graph=True))
+        return [found.get(leaf, Tensor(np.zeros(leaf.shape), requires_grad=False)) for leaf in self.leaves]
+
+    def by_hand(self) -> list[Any] | None:
+        """The hand-derived gradient as nodes, or `None` if it gives plain numbers."""
+        assert self.gradient is not None
+        try:
+            with np.errstate(all="ignore"):
+                given = called(self.gradient, self.leaves)
+        except TypeError as error:
+            if "check_gradient" in str(error):
+                raise
+            return None
+        except Exception:
+            return None
+        given = [g if is_node(g) else leaf(g) for g in given]
+        return [_shaped(g, p, n) for g, p, n in zip(given, self.points, self.names, strict=True)]
+
+    def by_hand_in_floats(self) -> list[Any]:
+        """The hand-derived gradient's floats."""
+        assert self.gradient is not None
+        with np.errstate(all="ignore"):
+            given = called(self.gradient, [_plain(p) for p in self.points])
+        return [
+            np.asarray(_shaped(np.asarray(g.data if is_node(g) else g, dtype=float), p, n))
+            for g, p, n in zip(given, self.points, self.names, strict=True)
+        ]
+
+    def engine_floats(self) -> list[Any] | None:
+        """The automatic gradient as the engine gives it: by `Value`s for numbers, else by `Tensor`s."""
+        kind = Value if all(p.ndim == 0 for p in self.points) else Tensor
+        nodes = [kind(_plain(p), name=n) for p, n in zip(self.points, self.names, strict=True)]
+        try:
+            with np.errstate(all="ignore"):
+                root = self.f(*nodes)
+                if not is_node(root) or not root.requires_grad:
+                    return None
+                root.backward(self.weights if np.shape(root.data) else float(self.weights))
+        except TypeError:  # the function takes arrays only
+            return None
+        return [
+            np.zeros(p.shape) if n.grad is None else np.asarray(n.grad) for p, n in zip(self.points, nodes, strict=True)
+        ]
+
+    def first(self) -> Verdict:
+        """The gradient itself."""
+        candidate = self.automatic() if self.gradient is None else self.by_hand()
+        floats = self.engine_floats() if self.gradient is None else None
+        if candidate is None:
+            floats = self.by_hand_in_floats()
+        verdict = self._decided(candidate or (), lambda numbers_: self._first(numbers_, candidate, floats))
+        if verdict is None or (not fields.reals() and verdict.status == UNDECIDED):
+            return _black_box(self.f, list(self.points), list(self.names), self.gradient, 1, self.weights)
+        return verdict
+
+    def _first(self, numbers_: Field, candidate: list[Any] | None, floats: list[Any] | None) -> Verdict:
+        oracle = Oracle(self.root, self.leaves, numbers_, self.weights)
+        if reason := oracle.undecidable():
+            return self._verdict([Finding(UNDECIDED, note=reason)], numbers_.tier)
+        sides = [oracle.gradients(leaf) for leaf in self.leaves]
+        findings: list[Finding] = []
+        if candidate is not None:
+            values = self._read(candidate, oracle)
+            findings += [judge_exactly(n, oracle, s, v) for n, s, v in zip(self.names, sides, values, strict=True)]
+            findings.append(judge_together(oracle, sides, values, None))
+        if floats is not None:
+            bounds = [oracle.rounding(leaf) for leaf in self.leaves]
+            findings += [
+                judge_floats(n, oracle, s, v, 4 * b, self._strict(oracle, b) if candidate is None else None)
+                for n, s, v, b in zip(self.names, sides, floats, bounds, strict=True)
+            ]
+            findings.append(judge_together(oracle, sides, floats, [4 * b for b in bounds]))
+            if candidate is not None:  # what the formula decides is decided, however it rounds
+                findings = [f for f in findings[: len(sides) + 1]] + [
+                    f for f in findings[len(sides) + 1 :] if f.status == WRONG
+                ]
+        node = None
+        if self.gradient is None and any(f.status == WRONG for f in findings):
+            node = first_wrong_rule(self.root, oracle)
+        return self._verdict(findings, numbers_.tier, node)
+
+    def _strict(self, oracle: Oracle, bound: Any) -> Any:
+        return bound * 0 if bound is None else np.minimum(bound, 64 * np.finfo(float).smallest_normal)
+
+    def _read(self, candidate: list[Any], oracle: Oracle) -> list[Any]:
+        tape = Tape(oracle.tape.field)
+        return readings(candidate, tape, frozen(oracle, tape))
+
+    def second(self) -> Verdict:
+        """The second derivatives, along each direction of the inputs in turn."""
+        candidate = self.automatic() if self.gradient is None else self.by_hand()
+        if candidate is None:
+            return _black_box(self.f, list(self.points), list(self.names), self.gradient, 2, self.weights)
+        verdict = self._decided(candidate, lambda numbers_: self._second(numbers_, candidate))
+        if verdict is None:
+            return _black_box(self.f, list(self.points), list(self.names), self.gradient, 2, self.weights)
+        return verdict
+
+    def _second(self, numbers_: Field, candidate: list[Any]) -> Verdict:
+        base = Oracle(self.root, self.leaves, numbers_, self.weights)
+        if reason := base.undecidable():
+            return self._verdict([Finding(UNDECIDED, note=reason)], numbers_.tier)
+        if len(base.sides) > 1:
+            return self._verdict([Finding(KINK, note="a kink has no second derivative")], numbers_.tier)
+        tape = Tape(numbers_)
+        known = frozen(base, tape)
+        findings = []
+        sizes = [p.size for p in self.points]
+        for along in directions(sum(sizes)):
+            parts = [
+                part.reshape(p.shape)
+                for part, p in zip(np.split(along, np.cumsum(sizes)[:-1]), self.points, strict=True)
+            ]
+            moved = {leaf: _duals(numbers_, leaf.data, part) for leaf, part in zip(self.leaves, parts, strict=True)}
+            oracle = Oracle(self.root, self.leaves, Duals(numbers_), self.weights, moved)
+            with np.errstate(all="ignore"):
+                seeds = [
+                    (g, Traced(v, requires_grad=False))
+                    for g, v in zip(candidate, parts, strict=True)
+                    if g.requires_grad
+                ]
+                found = dict(cotangents(seeds, self.leaves, create_graph=True)) if seeds else {}
+            nodes = [found.get(leaf, Tensor(np.zeros(leaf.shape), requires_grad=False)) for leaf in self.leaves]
+            for name, leaf_, value in zip(self.names, self.leaves, readings(nodes, tape, known), strict=True):
+                sides = [
+                    np.frompyfunc(lambda d: d.b if type(d) is Dual else d, 1, 1)(s) for s in oracle.gradients(leaf_)
+                ]
+                findings.append(judge_exactly(name, base, [numbers(s) for s in sides], value))
+        return self._verdict(findings, numbers_.tier)
+
+
+def _duals(field_: Field, data: Any, part: Any) -> Any:
+    made = np.frompyfunc(lambda x, v: Dual(field_.number(float(x)), field_.number(float(v))), 2, 1)(data, part)
+    return numbers(made)
+
+
+def directions(size: int, most: int = 6) -> list[Any]:
+    """Each axis, or a few generic directions where there are many."""
+    if size <= most:
+        return list(np.eye(size))
+    return [np.random.default_rng(k).choice([-1.0, 1.0, 2.0], size) for k in range(most)]
+
+
+def frozen(oracle: Oracle, tape: Tape) -> dict[Node, Any]:
+    """What the oracle read, as constants of another tape."""
+
+    def constant(s: Any) -> Any:
+        return Scalar(tape, s.value) if type(s) is Scalar else s
+
+    over = np.frompyfunc(constant, 1, 1)
+    return {node: numbers(over(values)) for node, values in oracle.values.items()}
+
+
+def readings(nodes: Sequence[Node], tape: Tape, given: dict[Node, Any]) -> list[Any]:
+    """Nodes read on a tape, as arrays of scalars."""
+    values = read(list(nodes), tape, given)
+    given.update(values)
+    return [values[n] for n in nodes]
+
+
+def first_wrong_rule(root: Node, oracle: Oracle) -> Node | None:
+    """The first node on the way back whose own rule is wrong: given the true cotangent, its contribution is not."""
+    tape = Tape(oracle.tape.field)
+    known = frozen(oracle, tape)
+    for node in reversed(topological_order(root)):
+        if node.op is None or not node.requires_grad:
+            continue
+        for side in range(min(len(oracle.sides), 4)):
+            if rule_is_wrong(node, oracle.gradients(node)[side], known, oracle.tape.field):
+                return node
+    return None
+
+
+def rule_is_wrong(node: Node, g: Any, known: dict[Node, Any], field_: Field) -> bool:
+    """Whether the contribution of one node to its arguments is wrong, given the true cotangent g."""
+    assert node.op is not None
+    tape = Tape(field_)
+
+    def again(values: Any) -> Any:
+        return numbers(np.frompyfunc(lambda s: Scalar(tape, s.value) if type(s) is Scalar else s, 1, 1)(values))
+
+    floating = [is_node(p) and p.requires_grad for p in node.parents]
+    args = [
+        Traced(p.data) if use else Tensor(p.data, requires_grad=False) if is_node(p) else p
+        for p, use in zip(node.parents, floating, strict=True)
+    ]
+    fresh = {a: again(known[p]) for a, p in zip(args, node.parents, strict=True) if is_node(p)}
+    y = Traced(node.data)
+    g_leaf = Traced(np.asarray(np.frompyfunc(field_.to_float, 1, 1)(g), dtype=float))
+    fresh[y] = again(known[node])
+    fresh[g_leaf] = numbers(np.frompyfunc(lambda v: Scalar(tape, v), 1, 1)(g))
+    with np.errstate(all="ignore"):
+        contributions = node.op.vjp(ops.nodes, g_leaf, y, args, floating, node.params)
+        made = node.op(*args, **node.params) if node.op.arity >= 0 else node.op(args, **node.params)
+    try:
+        local = Oracle.__new__(Oracle)
+        local.tape = Tape(field_)
+        variables = {
+            a: numbers(np.frompyfunc(lambda s: local.tape.variable(s.value) if type(s) is Scalar else s, 1, 1)(v))
+            for a, v in fresh.items()
+            if a is not y and a is not g_leaf
+        }
+        local.values = read([made], local.tape, variables)
+        local.seeds = [(s, v) for s, v in zip(local.values[made].flat, numbers(g).flat, strict=True)]
+        local.sides = [local.tape.gradient(local.seeds, ways) for ways in local.tape.ways()]
+        if local.tape.jumps:
+            return False
+        for arg, use, c in zip(args, floating, contributions, strict=True):
+            if not use:
+                continue
+            c = c if is_node(c) else Tensor(np.zeros(arg.shape) if c is None else c, requires_grad=False)
+            (value,) = readings([c], tape, fresh)
+            if judge_exactly("", local, local.gradients(arg), value).status == WRONG:
+                return True
+    except (NotExactError, UnclearError):
+        return False
+    return False
+
+
+def _black_box(
+    f: Callable[..., Any],
+    points: list[Any],
+    names: list[str],
+    gradient: Callable[..., Any] | None,
+    order: int,
+    cotangent: Any,
+) -> Verdict:
+    """A foreign function against differences of its own values."""
+    from .watching import watch
+
+    return watch(f, points, names, gradient, order, cotangent)
