@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,9 @@ Pair = tuple[float, float]
 
 UNKNOWN: Pair = (math.nan, math.inf)
 
-_COLUMNS = 5  # further columns of the tableau only collect rounding
+_COLUMNS = 4  # further columns of the tableau only collect rounding
 _SAFETY = 2.0
-_LEVELS = 26  # the most steps taken
+_LEVELS = 23  # the most steps taken
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def derivative(
         smallest_step: the finest step, relative to `at`. A kink that is nearer than this is seen as one at the point.
 
     Returns:
-        The estimate, from at most 53 values of `phi`.
+        The estimate, from at most 47 values of `phi`.
     """
     at = float(at)
     if not math.isfinite(at):
@@ -118,11 +119,11 @@ def gradient(f: Callable[..., Any], inputs: Sequence[Any]) -> list[Any]:
         `None` for an input that is not of floating point, along which there is no derivative.
 
     Raises:
-        ValueError: `f` does not return one number.
+        TypeError: `f` does not return one number.
     """
 
     def is_float(x: Any) -> bool:
-        return isinstance(x, float) or (hasattr(x, "dtype") and np.issubdtype(np.asarray(x).dtype, np.floating))
+        return isinstance(x, float | np.floating) or (isinstance(x, np.ndarray) and np.issubdtype(x.dtype, np.floating))
 
     def copied(x: Any) -> Any:
         if isinstance(x, np.ndarray):
@@ -132,8 +133,9 @@ def gradient(f: Callable[..., Any], inputs: Sequence[Any]) -> list[Any]:
     def scalar(values: Sequence[Any]) -> float:
         result = np.asarray(f(*values))
         if result.size != 1:
-            raise ValueError(
-                f"gradient: f returned an array of shape {result.shape}; expected one number. Sum it, or take one element."
+            raise TypeError(
+                f"gradient: f returned an array of shape {result.shape}; expected one number. "
+                "Sum it, or take one element."
             )
         return float(result.reshape(()))
 
@@ -205,7 +207,7 @@ def _steps(at: float, smallest_step: float) -> list[float]:
     elif exponent >= -1:
         exponents = list(range(exponent - 2, exponent + finest - 1, -2))
     elif exponent >= -20:
-        exponents = list(range(-3, max(exponent + finest, -3 - 2 * _LEVELS) - 1, -2))
+        exponents = list(range(-3, max(exponent + finest - 1, -3 - 2 * _LEVELS), -2))
     else:
         half = _LEVELS // 2
         exponents = list(range(-3, max(-3 - 2 * half, exponent), -2))
@@ -214,13 +216,18 @@ def _steps(at: float, smallest_step: float) -> list[float]:
 
 
 def _measured_noise(here: float, ahead: list[float], behind: list[float]) -> float:
-    """How far the values jitter at the finest steps, where a smooth function has no curvature left.
+    """How far the values jitter at the finest steps, beyond what slope and curvature explain.
 
-    Differences of second differences, so that a jump, which is the same at every step, does not count as noise.
+    The second largest of four, since the coarsest of these steps may still see more of the function than that.
     """
-    seconds = [(a - here) + (b - here) for a, b in zip(ahead[-5:], behind[-5:], strict=True)]
-    jitter = [abs(s - t) for s, t in zip(seconds, seconds[1:], strict=False)]
-    return max((j for j in jitter if math.isfinite(j)), default=0.0)
+    odd = [a - b for a, b in zip(ahead[-5:], behind[-5:], strict=True)]
+    even = [(a - here) + (b - here) for a, b in zip(ahead[-5:], behind[-5:], strict=True)]
+    jitter = [
+        max(abs(d - 4 * e) / 4, abs(s - 16 * t) / 16)
+        for (d, e), (s, t) in zip(pairwise(odd), pairwise(even), strict=True)
+    ]
+    known = sorted(j for j in jitter if math.isfinite(j))
+    return 2 * known[-2] if len(known) > 1 else 0.0
 
 
 def _differ(a: Pair, b: Pair) -> bool:
@@ -263,7 +270,8 @@ class _Side:
         grain = max(noise, grain) if math.isfinite(grain) else noise
         swallowed = rounding * max(1.0, same)
         self.roundings = [
-            r + (grain if k < flat else swallowed) / h for k, (r, h) in enumerate(zip(modelled, self.steps, strict=True))
+            r + (grain if k < flat else swallowed) / h
+            for k, (r, h) in enumerate(zip(modelled, self.steps, strict=True))
         ]
         self.rows = _extrapolate(steps, self.quotients, self.roundings, 4.0)
         self.open = not math.isfinite(values[-1])
@@ -286,18 +294,17 @@ def _two_sided(left: _Side, right: _Side) -> Pair:
         return UNKNOWN
     # Where fine steps contradict coarse ones, they are right beside a kink: then the coarse steps on its far side still
     # agree with them. Where neither side does, the fine steps may have seen no more than the rounding inside phi.
-    if all(any(abs(v - value) > e + error for v, e in side.rows) for side in (left, right)):
-        error = max([error, *(abs(v - value) + e for v, e in rows if abs(v - value) > e + error)])
+    if all(_contradiction(side.rows, value, error) for side in (left, right)):
+        error = max(error, _contradiction(rows, value, error))
     error = _SAFETY * error + 4 * EPS * abs(value)
     for side in (left, right):
         assert side.limit is not None
-        error = max(error, abs(value - side.limit[0]) - side.limit[1])
+        if _differ((value, error), side.limit):
+            error = abs(value - side.limit[0]) + side.limit[1]
     return value, error
 
 
-def _extrapolate(
-    steps: list[float], quotients: list[float], roundings: list[float], factor: float
-) -> list[Pair]:
+def _extrapolate(steps: list[float], quotients: list[float], roundings: list[float], factor: float) -> list[Pair]:
     """For each step the best entry of its row in Neville's tableau; `factor` is 4 to the power of the leading error."""
     best: list[Pair] = []
     previous: list[Pair] = []
@@ -335,6 +342,16 @@ def _believed(rows: list[Pair]) -> Pair:
         if believed < found[1]:
             found = value, believed
         low, high = max(low, value - error), min(high, value + error)
+    return found
+
+
+def _contradiction(rows: list[Pair], value: float, error: float) -> float:
+    """How far off a value is by rows that convince: two in a row that agree on another slope, each to 1 in 64."""
+    found = 0.0
+    for (v, e), (w, f) in pairwise(rows):
+        convincing = 64 * e < abs(v) and 64 * f < abs(w) and abs(v - w) <= e + f
+        if convincing and abs(v - value) > e + error and abs(w - value) > f + error:
+            found = max(found, abs(v - value) + e, abs(w - value) + f)
     return found
 
 

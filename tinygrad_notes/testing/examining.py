@@ -16,11 +16,11 @@ from ..tensor import Tensor
 from . import fields
 from .diagnosis import Network
 from .formulas import Backward
-from .judging import CORRECT, KINK, SHARPER, UNDECIDED, WRONG, Finding, judge_exactly, judge_floats
+from .judging import SHARPER, UNDECIDED, WRONG, Finding, judge_exactly, judge_floats
+from .locating import frozen, readings
 from .oracle import NotExactError, Oracle, UnclearError, is_rational, numbers
 from .scalars import Scalar, Tape
 from .tracing import ForeignError, Traced, leaf
-from .verdicts import frozen, readings
 
 _PLAIN = 1e-6
 """Relative; only the search for a small counterexample uses it, and what it finds is confirmed."""
@@ -65,7 +65,7 @@ class Examiner:
         if not isinstance(made, Mapping):
             raise TypeError(f"forward: it returned {describe(made)}; expected its names, by `return locals()`.")
         known: dict[str, Any] = {**leaves, **made}
-        root = known.get(self.loss)
+        root: Any = known.get(self.loss)
         if not is_node(root):
             raise ValueError(
                 f"forward: no {self.loss!r} was computed from its inputs; it has {', '.join(known)}. "

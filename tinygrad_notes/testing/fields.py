@@ -30,15 +30,22 @@ COMPOSED: dict[str, Callable[[Any, Any], Any]] = {
     "log1p": lambda m, x: m.log(1 + x),
     "sinh": lambda m, x: (m.exp(x) - m.exp(-x)) / 2,
     "cosh": lambda m, x: (m.exp(x) + m.exp(-x)) / 2,
-    "tanh": lambda m, x: (m.exp(x) - m.exp(-x)) / (m.exp(x) + m.exp(-x)),
+    "tanh": lambda m, x: 1 - 2 / (m.exp(2 * x) + 1),
     "sigmoid": lambda m, x: 1 / (1 + m.exp(-x)),
     "softplus": lambda m, x: m.log(1 + m.exp(x)),
     "silu": lambda m, x: x / (1 + m.exp(-x)),
     "gelu": lambda m, x: x * m.erfc(-x / m.root2) / 2,
 }
+_SATURATES = frozenset({"tanh", "sigmoid", "softplus", "silu"})
+_FAR = 1e7
 FUNCTIONS = frozenset(
     {"exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "erf", "erfc", *COMPOSED},
 )
+
+
+def looks_rounded(x: float) -> bool:
+    """Whether a float is a rounded number rather than a short one, such as 0.5 or 1000: more than 40 bits are used."""
+    return math.isfinite(x) and x != 0 and math.ldexp(math.frexp(x)[0], 40) % 1 != 0
 
 
 class Field:
@@ -56,6 +63,10 @@ class Field:
     def number(self, x: float) -> Any:
         """The float as it is, without rounding."""
         raise NotImplementedError
+
+    def constant(self, x: float) -> Any:
+        """A number that stands in a formula. One that looks rounded, as 1/3 does, is uncertain by that."""
+        return self.number(x)
 
     def taylor(self, name: str, x: Any) -> tuple[Any, Any, Any]:
         """Value, first and second derivative of a function of one variable."""
@@ -83,9 +94,13 @@ class Field:
             return -1
         if self.certainly_less(b, a):
             return 1
-        if self.width(a - b) > 1e-60 * (abs(self.to_float(a)) + abs(self.to_float(b))):
+        if not self.tied(a, b):
             raise UnclearError("a comparison of two numbers that are too close to tell")
         return 0
+
+    def tied(self, a: Any, b: Any) -> bool:
+        """Whether two numbers that are not certainly apart are the same, as far as one can see."""
+        return True
 
     def width(self, x: Any) -> float:
         """How uncertain x is, as a radius."""
@@ -115,6 +130,12 @@ class Fractions(Field):
             raise NotExactError(f"{x} is no fraction")
         return Fraction(x)
 
+    def constant(self, x: float) -> Any:
+        """Exact, or none."""
+        if looks_rounded(x):
+            raise NotExactError(f"{x} is a rounded number")
+        return self.number(x)
+
     def taylor(self, name: str, x: Any) -> tuple[Any, Any, Any]:
         """No function of the table has rational values."""
         raise NotExactError(f"{name} has no rational values")
@@ -125,7 +146,7 @@ class Fractions(Field):
 
     def compare(self, a: Any, b: Any) -> int:
         """−1, 0 or 1, exactly."""
-        return (a > b) - (a < b)
+        return int(a > b) - int(a < b)
 
     def is_finite(self, x: Any) -> bool:
         """Every fraction is."""
@@ -164,10 +185,16 @@ class Balls(Field):
         """The float as a ball of radius 0."""
         return self.arb(x)
 
+    def constant(self, x: float) -> Any:
+        """A ball of radius 0, or of the rounding that a constant such as 1/3 has gone through."""
+        return self.arb(x, abs(x) * 2.0**-51) if looks_rounded(x) else self.arb(x)
+
     def taylor(self, name: str, x: Any) -> tuple[Any, Any, Any]:
         """By FLINT's arithmetic of power series."""
         if not x.is_finite():
             return self._at_infinity(name, x)
+        if name in _SATURATES and abs(x) > _FAR:
+            return self._far_out(name, x)
         composed = COMPOSED.get(name)
         s = self.series([x, 1], 3)
         try:
@@ -177,6 +204,15 @@ class Balls(Field):
         direct = getattr(self.arb, name, None)  # of a value that cancels, such as e^x − 1, it keeps the digits
         value = self.arb.log1p(x.exp()) if name == "softplus" else direct(x) if direct else y[0]
         return value, y[1], 2 * y[2]
+
+    def _far_out(self, name: str, x: Any) -> tuple[Any, Any, Any]:
+        """Where e^|x| is beyond every float: the limits, up to less than any float."""
+        tiny, right = self.arb(0, 1e-300), x > 0
+        if name == "tanh":
+            return (1 if right else -1) + tiny, tiny, tiny
+        if name == "sigmoid":
+            return (1 if right else 0) + tiny, tiny, tiny
+        return (x + tiny, 1 + tiny, tiny) if right else (tiny, tiny, tiny)  # softplus and silu
 
     def _at_infinity(self, name: str, x: Any) -> tuple[Any, Any, Any]:
         """The limits that e^x and what is made of it have at ±∞."""
@@ -203,6 +239,10 @@ class Balls(Field):
         """A ball from low to high."""
         return self.arb((low + high) / 2, (high - low) / 2)
 
+    def tied(self, a: Any, b: Any) -> bool:
+        """Two balls around the same midpoint."""
+        return bool(abs(a.mid() - b.mid()) <= (abs(a.mid()) + abs(b.mid())) * self.arb(1e-60))
+
     def width(self, x: Any) -> float:
         """The radius."""
         return float(x.rad())
@@ -222,10 +262,21 @@ class HighPrecision(Field):
 
         self.mp = mpmath.mp.clone()
         self.mp.dps = 400
+        self.begin()
         self.exp, self.log, self.erfc, self.root2 = self.mp.exp, self.mp.log, self.mp.erfc, self.mp.sqrt(2)
+
+    def begin(self) -> None:
+        """No rounded constant has been seen yet."""
+        self.relative = self.mp.mpf(10) ** -60
 
     def number(self, x: float) -> Any:
         """The float as it is."""
+        return self.mp.mpf(x)
+
+    def constant(self, x: float) -> Any:
+        """The float as it is; from then on only what differs by far more than its rounding counts as different."""
+        if looks_rounded(x):
+            self.relative = self.mp.mpf(10) ** -9
         return self.mp.mpf(x)
 
     def taylor(self, name: str, x: Any) -> tuple[Any, Any, Any]:
@@ -243,8 +294,8 @@ class HighPrecision(Field):
         return c[0], c[1], 2 * c[2]
 
     def certainly_less(self, a: Any, b: Any) -> bool:
-        """a < b by more than the last 340 digits."""
-        return bool(b - a > (abs(a) + abs(b)) * self.mp.mpf(10) ** -60 + self.mp.mpf(10) ** -350)
+        """a < b by more than the last 340 digits (or by more than rounded constants explain)."""
+        return bool(b - a > (abs(a) + abs(b)) * self.relative + self.mp.mpf(10) ** -350)
 
     def is_finite(self, x: Any) -> bool:
         """Neither infinite nor NaN."""
@@ -334,8 +385,12 @@ class Duals(Field):
         self.base, self.tier = base, base.tier
 
     def number(self, x: float) -> Any:
-        """A constant."""
+        """A number that does not vary."""
         return Dual(self.base.number(x), self.base.number(0.0))
+
+    def constant(self, x: float) -> Any:
+        """As the base takes it."""
+        return Dual(self.base.constant(x), self.base.number(0.0))
 
     def taylor(self, name: str, x: Any) -> tuple[Any, Any, Any]:
         """The second derivative of the base is the slope of the slope."""

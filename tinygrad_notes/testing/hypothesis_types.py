@@ -1,27 +1,45 @@
-"""Strategies for the types of this package, for `st.from_type(Tensor)` and for `@given(...)` by annotations.
+"""Strategies for the types of this package, for `st.from_type(Tensor)` and for tests that are `@given(...)` by types.
 
-Hypothesis finds `register` by the entry point group `hypothesis` and calls it when it is itself imported.
+Hypothesis finds `register` by the entry point group `hypothesis` and calls it at the end of its own import.
 """
 
-# Nothing is imported here: whoever imports Hypothesis loads this module.
+# Nothing is imported at the top: whoever imports Hypothesis loads this module.
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+    from ..tensor import Tensor
+    from ..value import Value
 
 
 def register() -> None:
-    """Tell Hypothesis how to draw a `Value`, a `Tensor` and a `Program`.
+    """Tell Hypothesis how to draw a `Value` and a `Tensor`.
 
-    Their strategies are made when one of them is first asked for.
+    A `Value` is a leaf on a number; a `Tensor` a leaf of float64 with up to two axes of up to three elements; both as
+    `reals()` draws them. The strategies are made when a type is first asked for.
     """
     from hypothesis import strategies as st
 
     from ..tensor import Tensor
     from ..value import Value
 
-    st.register_type_strategy(Value, lambda kind: _values())
-    st.register_type_strategy(Tensor, lambda kind: _tensors())
+    st.register_type_strategy(Value, _values)
+    st.register_type_strategy(Tensor, _tensors)
 
 
-def _values():
-    from ..value import Value
+def _values(kind: type[Value]) -> SearchStrategy[Value]:
     from .strategies import reals
 
-    return reals().map(Value)
+    return reals().map(kind)
+
+
+def _tensors(kind: type[Tensor]) -> SearchStrategy[Tensor]:
+    import numpy as np
+    from hypothesis.extra import numpy as hnp
+
+    from .strategies import reals
+
+    shapes = hnp.array_shapes(min_dims=0, max_dims=2, max_side=3)
+    return hnp.arrays(np.float64, shapes, elements=reals(), fill=None).map(kind)

@@ -39,7 +39,7 @@ class Numbers(np.ndarray[Any, Any]):
     def __ne__(self, other: Any) -> Any:
         return _compared(np.not_equal, self, other)
 
-    __hash__ = None  # type: ignore[assignment]  # as NumPy's
+    __hash__ = None  # as NumPy's
 
 
 def _compared(ufunc: Any, a: Any, b: Any) -> Any:
@@ -63,7 +63,12 @@ def _not(a: Any) -> Any:
 
 def _each(function: Callable[..., Any], count: int) -> Callable[..., Any]:
     over = np.frompyfunc(function, count, 1)
-    return lambda *xs: numbers(over(*xs))
+
+    def each(*xs: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return numbers(over(*xs))
+
+    return each
 
 
 def _extreme(side: int) -> Callable[..., Any]:
@@ -130,8 +135,8 @@ class OracleNamespace(Namespace):
             scatter=lambda x, *, index, shape: self.lift(numpy_reading.scatter(x, index=index, shape=shape)),
             zeros_like=lambda x: self.lift(np.zeros(x.shape)),
             ones_like=lambda x: self.lift(np.ones(x.shape)),
-            tril=lambda x, *, k=0: self.lift(np.where(np.tri(*x.shape[-2:], k=k, dtype=bool), x, 0.0)),
-            triu=lambda x, *, k=0: self.lift(np.where(np.tri(*x.shape[-2:], k=k - 1, dtype=bool), 0.0, x)),
+            tril=lambda x, *, k=0: self.lift(np.where(np.tril(np.ones(x.shape), k) == 1, x, 0.0)),
+            triu=lambda x, *, k=0: self.lift(np.where(np.triu(np.ones(x.shape), k) == 1, x, 0.0)),
         )
 
     def lift(self, x: Any) -> Any:
@@ -142,9 +147,19 @@ class OracleNamespace(Namespace):
         return _each(self._lifted, 1)(x)
 
     def _lifted(self, e: Any) -> Any:
+        if isinstance(e, np.ndarray):  # NumPy may leave an array without axes in an array of objects
+            e = e.item()
         if type(e) in (Scalar, Tie, bool, np.bool):
             return e
         return self.tape.constant(e)
+
+    def tracked(self, e: Any) -> Any:
+        """A scalar that depends on nothing here, such as max(x, 0) for x < 0, still has a gradient by it."""
+        return self.tape.variable(e.value) if type(e) is Scalar and e.index < 0 else e
+
+    def own(self, e: Any) -> Any:
+        """A scalar that was only moved, as one of its own."""
+        return e.copy() if type(e) is Scalar else self._lifted(e)
 
     def _argmax(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         values = _each(lambda s: self.tape.field.to_float(s.value), 1)(x).astype(float)
@@ -182,6 +197,7 @@ def _length(xs: list[Scalar]) -> Scalar:
         made = xs[0].tape.make(total.value, active, (any_slope,) * len(active), "move")
         made.ways = [(any_slope,) * len(active)]
         made.tape.kinks.append(made)
+        made.tape.intervals = True
         return made
     return total.apply("sqrt")
 
@@ -253,8 +269,11 @@ def read(roots: Sequence[Node], tape: Tape, given: Mapping[Node, Any]) -> dict[N
         For every node its scalars, in its shape. Each has scalars of its own, so that the gradient by a node and that
         by its source are told apart.
     """
-    xp = OracleNamespace(tape)
-    found = dict(given)
+    with np.errstate(all="ignore"):  # NumPy warns of floating-point flags that other libraries leave
+        return _read(OracleNamespace(tape), roots, dict(given))
+
+
+def _read(xp: OracleNamespace, roots: Sequence[Node], found: dict[Node, Any]) -> dict[Node, Any]:
     for node in topological_order(*roots):
         if node in found:
             continue
@@ -270,12 +289,10 @@ def read(roots: Sequence[Node], tape: Tape, given: Mapping[Node, Any]) -> dict[N
             args_given = [args] if node.op.arity < 0 else args
         assert function is not None
         y = numbers(function(*args_given, **node.params))
-        found[node] = y if node.op.elementwise else _each(_own, 1)(y)
+        if xp.tape.tracking and node.requires_grad:
+            y = _each(xp.tracked, 1)(y)
+        found[node] = y if node.op.elementwise else _each(xp.own, 1)(y)
     return found
-
-
-def _own(x: Any) -> Any:
-    return x.copy() if type(x) is Scalar else x
 
 
 class Oracle:
@@ -303,9 +320,9 @@ class Oracle:
         leaves: Sequence[Node],
         field: Field,
         cotangent: Any = None,
-        variables: Mapping[Node, Any] | None = None,
+        variables: Mapping[Any, Any] | None = None,
     ) -> None:
-        self.tape = Tape(field)
+        self.tape = Tape(field, tracking=True)
         given = {
             leaf: _each(self.tape.variable, 1)(
                 variables[leaf] if variables is not None else _each(lambda x: field.number(float(x)), 1)(leaf.data)
@@ -320,7 +337,7 @@ class Oracle:
             if type(s) is Scalar
         ]
         self.sides = [self.tape.gradient(self.seeds, ways) for ways in self.tape.ways()]
-        self._bound: list[float] | None = None
+        self._bounds: dict[bool, list[float]] = {}
 
     def undecidable(self) -> str:
         """Why nothing can be said of a gradient in floats at this point; empty if something can."""
@@ -354,13 +371,13 @@ class Oracle:
         """An array of the field's numbers in floats."""
         return np.asarray(_each(self.tape.field.to_float, 1)(array)).astype(float)
 
-    def rounding(self, node: Node) -> Any:
-        """How far rounding in floats may move each element of the gradient by a node."""
-        if self._bound is None:
+    def rounding(self, node: Node, by_result: bool = True) -> Any:
+        """How far rounding in floats may move each element of the gradient by a node; see `Tape.rounding`."""
+        if by_result not in self._bounds:
             with np.errstate(all="ignore"):
-                bounds = [self.tape.rounding(side, self.seeds) for side in self.sides]
-            self._bound = [max(of) for of in zip(*bounds, strict=True)]
-        bound = self._bound
+                bounds = [self.tape.rounding(side, self.seeds, by_result) for side in self.sides]
+            self._bounds[by_result] = [max(of) for of in zip(*bounds, strict=True)]
+        bound = self._bounds[by_result]
         return np.asarray(_each(lambda s: bound[s.index] if s.index >= 0 else 0.0, 1)(self.values[node])).astype(float)
 
 

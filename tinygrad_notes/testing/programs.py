@@ -118,9 +118,10 @@ def _call(step: Instruction, names: Sequence[str]) -> str:
     if step.op.name in _INFIX:
         return f" {step.op.symbol} ".join(names)
     params = [f"{k}={_shown(v)}" for k, v in step.params.items()]
-    return f"tn.ops.TABLE[{step.op.name!r}]({', '.join([*names, *params])})" if step.op.name not in rows.__all__ else (
-        f"tn.{step.op.name}({', '.join([*names, *params])})"
-    )
+    # A row that the package does not export by its name is found in the table.
+    exported = isinstance(getattr(rows, step.op.name, None), Op)
+    function = f"tn.{step.op.name}" if exported else f"tn.ops.TABLE[{step.op.name!r}]"
+    return f"{function}({', '.join([*names, *params])})"
 
 
 def _shown(x: Any) -> str:
@@ -190,7 +191,7 @@ _PARAMS: dict[str, Callable[..., list[dict[str, Any]]]] = {
 _AXES = {"matmul": 1, "outer": 1, "concat": 1, "einsum": 2, "tril": 2, "triu": 2}
 _PRODUCTS = ("matmul", "einsum")
 
-# Drawn no more than by name: dtypes do not differ, and the last argument of the others must fit the one before it.
+# Drawn only by name: two of them change nothing, and the last argument of the others must belong to the one before it.
 _LEFT_OUT = frozenset({"astype", "identity", "one_minus", "cross_entropy"})
 _SIMPLEST = ("add", "multiply", "subtract", "square", "negative", "sum")
 
@@ -277,8 +278,9 @@ class _Builder:
                 steep = _steepness(op, y, args, params) if op.differentiable else 0.0
         except (OpError, ArithmeticError, ValueError, TypeError, IndexError):
             return False
-        slope = max(1.0, steep) * max(self.slopes[i] for i in operands)
-        if not (np.all(np.abs(y) <= LARGEST) and slope <= LARGEST) or np.size(y) > _MOST_ELEMENTS:
+        slope = (steep if steep > 1 else 1.0) * max(self.slopes[i] for i in operands)
+        # Written so that NaN is refused.
+        if not (np.all(np.abs(y) <= LARGEST) and steep <= LARGEST and slope <= LARGEST) or np.size(y) > _MOST_ELEMENTS:
             return False
         if op.differentiable:
             self.open.append(len(self.tape))
@@ -313,7 +315,7 @@ def _steepness(op: Op, y: Any, args: Sequence[Any], params: dict[str, Any]) -> f
         found = op.slopes(numpy_reading, result, xs, wanted, params)
     else:
         found = op.vjp(numpy_reading, np.ones_like(result), result, xs, wanted, params)
-    return float(max((np.max(np.abs(s), initial=0.0) for s in found if s is not None), default=0.0))
+    return float(np.max([np.max(np.abs(s), initial=0.0) for s in found if s is not None], initial=0.0))
 
 
 def _usable(ops: Iterable[Op | str] | None, arrays: bool) -> list[Op]:
@@ -386,3 +388,6 @@ def graphs(
         return builder.program()
 
     return programs()
+
+
+st.register_type_strategy(Program, lambda kind: graphs())

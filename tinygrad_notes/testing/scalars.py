@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
-from .fields import Field, NotExactError, UnclearError
+from .fields import Field, NotExactError
 
 EPSILON = 2.0**-52
 SMALLEST = 2.0**-1074
+_NEAR = 1e-12
 LARGEST_HULL = 64
 """So many ways to choose the slopes at kinks are tried, no more."""
 
@@ -20,19 +21,23 @@ class Tape:
 
     Attributes:
         field: the numbers.
+        tracking: whether gradients by every node of the graph are asked for.
+        intervals: whether slopes at kinks are intervals, since they have too many sides to try each.
+        near: whether a comparison is so close that rounding in floats may turn it.
         jumps: reasons why the function has no derivative here (it jumps, or is defined by a case at one point).
     """
 
-    def __init__(self, field: Field) -> None:
-        self.field = field
+    def __init__(self, field: Field, tracking: bool = False) -> None:
+        self.field, self.tracking = field, tracking
         self.scalars: list[Scalar] = []
         self.kinks: list[Scalar] = []
         self.jumps: list[str] = []
+        self.intervals = self.near = False
         self.number = field.number
 
     def constant(self, x: Any) -> Scalar:
         """A number that nothing is differentiated by."""
-        return Scalar(self, self.number(float(x)))
+        return Scalar(self, self.field.constant(float(x)))
 
     def variable(self, value: Any) -> Scalar:
         """A number of the field that things are differentiated by."""
@@ -54,18 +59,22 @@ class Tape:
         return made
 
     def ways(self) -> list[dict[int, tuple[Any, ...]]]:
-        """Every way to choose a side at every kink.
+        """Every way to choose a side at every kink; where they are too many, one way with intervals of slopes.
 
         Raises:
-            UnclearError: there are too many.
+            UnclearError: there are too many, and the field has no intervals.
         """
-        sizes = math.prod(len(k.ways or ()) for k in self.kinks)
-        if sizes > LARGEST_HULL:
-            raise UnclearError(f"{len(self.kinks)} kinks at once")
-        return [
-            dict(zip((k.index for k in self.kinks), chosen, strict=True))
-            for chosen in product(*(k.ways or () for k in self.kinks))
-        ]
+        choices = [k.ways or () for k in self.kinks]
+        places = [k.index for k in self.kinks]
+        if math.prod(map(len, choices)) <= LARGEST_HULL:
+            return [dict(zip(places, chosen, strict=True)) for chosen in product(*choices)]
+        self.intervals = True
+        return [{i: self._hull(sides) for i, sides in zip(places, choices, strict=True)}]
+
+    def _hull(self, sides: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+        if len(sides) == 1:
+            return sides[0]
+        return tuple(self.field.between(min(slopes), max(slopes)) for slopes in zip(*sides, strict=True))
 
     def gradient(self, seeds: Sequence[tuple[Scalar, Any]], ways: dict[int, tuple[Any, ...]]) -> list[Any]:
         """∂(Σ seed · scalar)/∂scalar for every scalar of the tape; `None` where it does not depend on it."""
@@ -86,8 +95,10 @@ class Tape:
                 found[i] = c if found[i] is None else found[i] + c
         return found
 
-    def rounding(self, gradient: list[Any], seeds: Sequence[tuple[Scalar, Any]]) -> list[float]:
+    def rounding(self, gradient: list[Any], seeds: Sequence[tuple[Scalar, Any]], by_result: bool = True) -> list[float]:
         """For every scalar, how far rounding in floats may move the gradient by it.
+
+        With `by_result` slopes may be computed from a result that was rounded, as 1 − y² from y = tanh x.
 
         A first-order bound for the usual backward pass: each operation rounds by a unit or two, each slope is computed
         from arguments (or from a result) that were rounded. See N. J. Higham, "Accuracy and Stability of Numerical
@@ -120,9 +131,11 @@ class Tape:
             for position, (p, d) in enumerate(zip(s.parents, slopes[s.index], strict=True)):
                 if p.index < 0 or not d:
                     continue
-                d = abs(d)
-                uncertain = 2 * EPSILON * d + s.slope_error(position, off, values, to_float)
-                bound[p.index] += bound[s.index] * d + g * uncertain + EPSILON * g * d + SMALLEST * max(1.0, g, d)
+                steep = abs(d)
+                uncertain = 2 * EPSILON * steep + s.slope_error(position, off, values, to_float, by_result)
+                bound[p.index] += (
+                    bound[s.index] * steep + g * uncertain + EPSILON * g * steep + SMALLEST * max(1.0, g, steep)
+                )
         return bound
 
 
@@ -145,7 +158,9 @@ class Scalar:
         self.index, self.kind, self.bend = index, kind, bend
         self.ways: list[tuple[Any, ...]] | None = None
 
-    def slope_error(self, position: int, off: list[float], values: list[float], to_float: Any) -> float:
+    def slope_error(
+        self, position: int, off: list[float], values: list[float], to_float: Callable[[Any], float], by_result: bool
+    ) -> float:
         """How far this scalar's local derivative may be off because its arguments and its result are."""
 
         def of(p: Scalar) -> tuple[float, float]:
@@ -161,8 +176,10 @@ class Scalar:
         if self.kind == "function":
             ex, x = of(self.parents[0])
             bend, slope = abs(to_float(self.bend)), abs(to_float(self.slopes[0]))
-            by_result = bend / slope * EPSILON * abs(values[self.index]) if slope and bend < math.inf else 0.0
-            return bend * (ex + 2 * EPSILON * abs(x)) + 2 * by_result if bend else 0.0
+            if not bend:
+                return 0.0
+            of_result = abs(values[self.index]) * bend / slope if by_result and slope and bend < math.inf else 0.0
+            return bend * (ex + 2 * EPSILON * abs(x)) + 2 * EPSILON * of_result
         return 0.0
 
     def _other(self, x: Any) -> Scalar:
@@ -233,25 +250,37 @@ class Scalar:
 
     def compare(self, other: Any) -> int:
         """−1, 0 or 1."""
-        return self.tape.field.compare(self.value, self._other(other).value)
+        field, b = self.tape.field, self._other(other).value
+        order = field.compare(self.value, b)
+        if order and not self.tape.near:
+            x, y = field.to_float(self.value), field.to_float(b)
+            self.tape.near = abs(x - y) <= _NEAR * (abs(x) + abs(y))
+        return order
+
+    def _decide(self, other: Any, holds: Callable[[int], bool]) -> Any:
+        """The answer of a comparison, a `Tie` where a variable stands on its edge."""
+        b = self._other(other)
+        order = self.compare(b)
+        truth = holds(order)
+        return Tie(truth) if order == 0 and (self.index >= 0 or b.index >= 0) else truth
 
     def __lt__(self, other: Any) -> Any:
-        return decided(self.compare(other), lambda s: s < 0)
+        return self._decide(other, lambda s: s < 0)
 
     def __le__(self, other: Any) -> Any:
-        return decided(self.compare(other), lambda s: s <= 0)
+        return self._decide(other, lambda s: s <= 0)
 
     def __gt__(self, other: Any) -> Any:
-        return decided(self.compare(other), lambda s: s > 0)
+        return self._decide(other, lambda s: s > 0)
 
     def __ge__(self, other: Any) -> Any:
-        return decided(self.compare(other), lambda s: s >= 0)
+        return self._decide(other, lambda s: s >= 0)
 
     def __eq__(self, other: object) -> Any:
-        return decided(self.compare(other), lambda s: s == 0)
+        return self._decide(other, lambda s: s == 0)
 
     def __ne__(self, other: object) -> Any:
-        return decided(self.compare(other), lambda s: s != 0)
+        return self._decide(other, lambda s: s != 0)
 
     __hash__ = object.__hash__
 
@@ -331,9 +360,3 @@ class Tie:
 
     def __bool__(self) -> bool:
         return self.truth
-
-
-def decided(sign: int, holds: Callable[[int], bool]) -> bool | Tie:
-    """What a comparison answers, given the sign of the difference."""
-    truth = holds(sign)
-    return Tie(truth) if sign == 0 else truth

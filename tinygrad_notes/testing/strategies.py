@@ -89,14 +89,12 @@ def one_hot(*sizes: str | int) -> Shaped:
     return OneHot(sizes, st.sampled_from([0.0, 1.0]))
 
 
-@st.composite
 def inputs(
-    draw: st.DrawFn, given: Mapping[str, Any], largest: int = 4, sizes: Mapping[str, int] | None = None
-) -> dict[str, Any]:
+    given: Mapping[str, Any], largest: int = 4, sizes: Mapping[str, int] | None = None
+) -> st.SearchStrategy[dict[str, Any]]:
     """Inputs by name, drawn together.
 
     Args:
-        draw: Hypothesis's.
         given: for each name a `Shaped`, another Hypothesis strategy, or a fixed value.
         largest: the largest size that a letter takes; the smallest is 1.
         sizes: letters with a fixed size, such as `{"n": 3}`.
@@ -109,14 +107,21 @@ def inputs(
     for letter, size in fixed.items():
         if letter not in names:
             there = ", ".join(names) or "none"
-            raise ValueError(f"inputs: given the size {letter}={size!r}, but no array has that letter; there is {there}.")
+            raise ValueError(
+                f"inputs: given the size {letter}={size!r}, but no array has that letter; there is {there}."
+            )
         if not isinstance(size, int) or size < 1:
             raise ValueError(f"inputs: given the size {letter}={size!r}; expected a whole number of at least 1.")
-    letters = {n: fixed[n] if n in fixed else draw(st.integers(1, largest), label=n) for n in names}
-    drawn = {}
-    for name, spec in given.items():
-        if isinstance(spec, Shaped):
-            drawn[name] = draw(spec.strategy(letters), label=name)
-        else:
-            drawn[name] = draw(spec, label=name) if isinstance(spec, st.SearchStrategy) else spec
-    return drawn
+
+    @st.composite
+    def drawn_together(draw: st.DrawFn) -> dict[str, Any]:
+        letters = {n: fixed[n] if n in fixed else draw(st.integers(1, largest), label=n) for n in names}
+        drawn = {}
+        for name, spec in given.items():
+            if isinstance(spec, Shaped):
+                drawn[name] = draw(spec.strategy(letters), label=name)
+            else:
+                drawn[name] = draw(spec, label=name) if isinstance(spec, st.SearchStrategy) else spec
+        return drawn
+
+    return drawn_together()

@@ -25,7 +25,10 @@ class Traced(Tensor):
     def _refuse(self, *_: Any) -> Any:
         raise ForeignError("the function turns its input into a plain number")
 
-    item = tolist = __float__ = __int__ = __array__ = _refuse
+    item = tolist = __float__ = __int__ = _refuse
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self._refuse()
 
     def __bool__(self) -> bool:
         # A branch is taken as it falls, unless it falls on its very edge.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..graph import Node, cotangents, is_node, topological_order
+from ..graph import Node, cotangents, is_node
 from ..ops.namespaces import is_number
 from ..tensor import Tensor
 from ..value import Value
@@ -27,8 +27,9 @@ from .judging import (
     judge_together,
     worst,
 )
-from .oracle import NotExactError, Oracle, UnclearError, is_rational, numbers, read
-from .scalars import Scalar, Tape
+from .locating import as_node, first_wrong_rule, frozen, readings
+from .oracle import NotExactError, Oracle, UnclearError, is_rational, numbers
+from .scalars import Tape
 from .tracing import ForeignError, Traced, leaf, trace
 
 
@@ -47,7 +48,7 @@ class Verdict:
 
     status: str
     tier: str
-    finding: Finding = Finding(CORRECT)
+    finding: Finding = field(default_factory=lambda: Finding(CORRECT))
     node: Node | None = None
     inputs: dict[str, Any] = field(default_factory=dict)
 
@@ -134,7 +135,6 @@ def check_gradient(
         raise TypeError("check_gradient: given no input; expected the point at which to check.")
     names = _names(f, len(inputs))
     points = [_point(x, name) for x, name in zip(inputs, names, strict=True)]
-    shown = dict(zip(names, points, strict=True))
     leaves = [leaf(p, name) for p, name in zip(points, names, strict=True)]
     try:
         root = trace(f, leaves)
@@ -216,7 +216,7 @@ def called(gradient: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
         given = given if isinstance(given, tuple) and len(given) == 1 else (given,)
     if not isinstance(given, (tuple, list)) or len(given) != len(args):
         raise TypeError(
-            f"check_gradient: gradient gave {ops.describe(given)}; expected {len(args)} gradients, one for each argument."
+            f"check_gradient: gradient gave {ops.describe(given)}; expected {len(args)}, one for each argument."
         )
     return list(given)
 
@@ -256,7 +256,7 @@ class Case:
             except (NotExactError, UnclearError) as error:
                 found = self._verdict([Finding(UNDECIDED, note=str(error))], field_.tier)
                 continue
-            if found.status != UNDECIDED or found.finding.note not in SHARPER:
+            if found.finding.note not in SHARPER:
                 break
         return found
 
@@ -271,7 +271,7 @@ class Case:
         seed = Traced(self.weights, requires_grad=False)
         with np.errstate(all="ignore"):
             found = dict(cotangents([(self.root, seed)], self.leaves, create_graph=True))
-        return [found.get(leaf, Tensor(np.zeros(leaf.shape), requires_grad=False)) for leaf in self.leaves]
+        return [as_node(found.get(leaf), leaf.shape) for leaf in self.leaves]
 
     def by_hand(self) -> list[Any] | None:
         """The hand-derived gradient as nodes, or `None` if it gives plain numbers."""
@@ -337,22 +337,18 @@ class Case:
             findings.append(judge_together(oracle, sides, values, None))
         if floats is not None:
             bounds = [oracle.rounding(leaf) for leaf in self.leaves]
+            strict = [4 * oracle.rounding(leaf, False) if candidate is None else None for leaf in self.leaves]
             findings += [
-                judge_floats(n, oracle, s, v, 4 * b, self._strict(oracle, b) if candidate is None else None)
-                for n, s, v, b in zip(self.names, sides, floats, bounds, strict=True)
+                judge_floats(n, oracle, s, v, 4 * b, narrow)
+                for n, s, v, b, narrow in zip(self.names, sides, floats, bounds, strict, strict=True)
             ]
             findings.append(judge_together(oracle, sides, floats, [4 * b for b in bounds]))
             if candidate is not None:  # what the formula decides is decided, however it rounds
-                findings = [f for f in findings[: len(sides) + 1]] + [
-                    f for f in findings[len(sides) + 1 :] if f.status == WRONG
-                ]
+                findings = findings[: len(sides) + 1] + [f for f in findings[len(sides) + 1 :] if f.status == WRONG]
         node = None
         if self.gradient is None and any(f.status == WRONG for f in findings):
             node = first_wrong_rule(self.root, oracle)
         return self._verdict(findings, numbers_.tier, node)
-
-    def _strict(self, oracle: Oracle, bound: Any) -> Any:
-        return bound * 0 if bound is None else np.minimum(bound, 64 * np.finfo(float).smallest_normal)
 
     def _read(self, candidate: list[Any], oracle: Oracle) -> list[Any]:
         tape = Tape(oracle.tape.field)
@@ -372,7 +368,7 @@ class Case:
         base = Oracle(self.root, self.leaves, numbers_, self.weights)
         if reason := base.undecidable():
             return self._verdict([Finding(UNDECIDED, note=reason)], numbers_.tier)
-        if len(base.sides) > 1:
+        if len(base.sides) > 1 or base.tape.intervals:
             return self._verdict([Finding(KINK, note="a kink has no second derivative")], numbers_.tier)
         tape = Tape(numbers_)
         known = frozen(base, tape)
@@ -392,7 +388,7 @@ class Case:
                     if g.requires_grad
                 ]
                 found = dict(cotangents(seeds, self.leaves, create_graph=True)) if seeds else {}
-            nodes = [found.get(leaf, Tensor(np.zeros(leaf.shape), requires_grad=False)) for leaf in self.leaves]
+            nodes = [as_node(found.get(leaf), leaf.shape) for leaf in self.leaves]
             for name, leaf_, value in zip(self.names, self.leaves, readings(nodes, tape, known), strict=True):
                 sides = [
                     np.frompyfunc(lambda d: d.b if type(d) is Dual else d, 1, 1)(s) for s in oracle.gradients(leaf_)
@@ -411,82 +407,6 @@ def directions(size: int, most: int = 6) -> list[Any]:
     if size <= most:
         return list(np.eye(size))
     return [np.random.default_rng(k).choice([-1.0, 1.0, 2.0], size) for k in range(most)]
-
-
-def frozen(oracle: Oracle, tape: Tape) -> dict[Node, Any]:
-    """What the oracle read, as constants of another tape."""
-
-    def constant(s: Any) -> Any:
-        return Scalar(tape, s.value) if type(s) is Scalar else s
-
-    over = np.frompyfunc(constant, 1, 1)
-    return {node: numbers(over(values)) for node, values in oracle.values.items()}
-
-
-def readings(nodes: Sequence[Node], tape: Tape, given: dict[Node, Any]) -> list[Any]:
-    """Nodes read on a tape, as arrays of scalars."""
-    values = read(list(nodes), tape, given)
-    given.update(values)
-    return [values[n] for n in nodes]
-
-
-def first_wrong_rule(root: Node, oracle: Oracle) -> Node | None:
-    """The first node on the way back whose own rule is wrong: given the true cotangent, its contribution is not."""
-    tape = Tape(oracle.tape.field)
-    known = frozen(oracle, tape)
-    for node in reversed(topological_order(root)):
-        if node.op is None or not node.requires_grad:
-            continue
-        for side in range(min(len(oracle.sides), 4)):
-            if rule_is_wrong(node, oracle.gradients(node)[side], known, oracle.tape.field):
-                return node
-    return None
-
-
-def rule_is_wrong(node: Node, g: Any, known: dict[Node, Any], field_: Field) -> bool:
-    """Whether the contribution of one node to its arguments is wrong, given the true cotangent g."""
-    assert node.op is not None
-    tape = Tape(field_)
-
-    def again(values: Any) -> Any:
-        return numbers(np.frompyfunc(lambda s: Scalar(tape, s.value) if type(s) is Scalar else s, 1, 1)(values))
-
-    floating = [is_node(p) and p.requires_grad for p in node.parents]
-    args = [
-        Traced(p.data) if use else Tensor(p.data, requires_grad=False) if is_node(p) else p
-        for p, use in zip(node.parents, floating, strict=True)
-    ]
-    fresh = {a: again(known[p]) for a, p in zip(args, node.parents, strict=True) if is_node(p)}
-    y = Traced(node.data)
-    g_leaf = Traced(np.asarray(np.frompyfunc(field_.to_float, 1, 1)(g), dtype=float))
-    fresh[y] = again(known[node])
-    fresh[g_leaf] = numbers(np.frompyfunc(lambda v: Scalar(tape, v), 1, 1)(g))
-    with np.errstate(all="ignore"):
-        contributions = node.op.vjp(ops.nodes, g_leaf, y, args, floating, node.params)
-        made = node.op(*args, **node.params) if node.op.arity >= 0 else node.op(args, **node.params)
-    try:
-        local = Oracle.__new__(Oracle)
-        local.tape = Tape(field_)
-        variables = {
-            a: numbers(np.frompyfunc(lambda s: local.tape.variable(s.value) if type(s) is Scalar else s, 1, 1)(v))
-            for a, v in fresh.items()
-            if a is not y and a is not g_leaf
-        }
-        local.values = read([made], local.tape, variables)
-        local.seeds = [(s, v) for s, v in zip(local.values[made].flat, numbers(g).flat, strict=True)]
-        local.sides = [local.tape.gradient(local.seeds, ways) for ways in local.tape.ways()]
-        if local.tape.jumps:
-            return False
-        for arg, use, c in zip(args, floating, contributions, strict=True):
-            if not use:
-                continue
-            c = c if is_node(c) else Tensor(np.zeros(arg.shape) if c is None else c, requires_grad=False)
-            (value,) = readings([c], tape, fresh)
-            if judge_exactly("", local, local.gradients(arg), value).status == WRONG:
-                return True
-    except (NotExactError, UnclearError):
-        return False
-    return False
 
 
 def _black_box(
