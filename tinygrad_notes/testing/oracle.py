@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,9 @@ class Numbers(np.ndarray[Any, Any]):
         return _compared(np.not_equal, self, other)
 
     __hash__ = None  # as NumPy's
+
+
+_COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
 
 
 def _compared(ufunc: Any, a: Any, b: Any) -> Any:
@@ -114,6 +118,7 @@ class OracleNamespace(Namespace):
             one_minus=lifted(lambda a, exact: 1 - a, 2),
             cross_entropy=lifted(lambda y, a, exact: -(_xlogy(y, a) + _xlogy(1 - y, 1 - a)), 3),
             where=lambda c, a, b: _each(lambda c, a, b: a.choose(c, b), 3)(c, self.lift(a), self.lift(b)),
+            **{name: partial(_compared, getattr(np, name)) for name in _COMPARISONS},
             logical_and=_each(_both, 2),
             logical_or=_each(lambda a, b: _not(_both(_not(a), _not(b))), 2),
             logical_not=_each(_not, 1),

@@ -77,7 +77,7 @@ class Verdict:
 
 
 def _short(x: Any) -> str:
-    if is_number(x):
+    if is_number(x) or np.ndim(x) == 0:
         return repr(float(x))
     text = np.array2string(np.asarray(x), separator=", ", threshold=20).replace("\n", "")
     return " ".join(text.split())
