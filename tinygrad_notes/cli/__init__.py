@@ -1,4 +1,4 @@
-"""The command line: `tinygrad-notes tour | train | predict`."""
+"""The command line: `tinygrad-notes tour | check | train | predict`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def _parser() -> argparse.ArgumentParser:
     tour = commands.add_parser("tour", help="train chapter 1's networks on real data, check every formula, draw")
     tour.add_argument("--out", type=Path, default=Path("tour"), metavar="DIR", help="for the pictures (default: tour)")
     tour.add_argument("--examples", type=_count, default=200, metavar="N", help="inputs a formula (default: 200)")
+
+    check = commands.add_parser("check", help="check every forward and backward pass of your own Python file")
+    check.add_argument("file", type=Path, metavar="FILE.py", help="with forward_<name> and backward_<name>")
+    check.add_argument("--examples", type=_count, default=100, metavar="N", help="inputs a pass (default: 100)")
+    check.add_argument("--seed", type=int, metavar="N", help="of the inputs (default: always the same)")
+    check.add_argument("--loss", metavar="NAME", help="what is differentiated (default: as the file says, or L)")
 
     train = commands.add_parser("train", help="train a perceptron or an MLP on your own CSV file")
     train.add_argument("--model", choices=["perceptron", "mlp"], required=True)
@@ -72,13 +78,24 @@ def _fraction(text: str) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, or 2 where the input cannot be used."""
+    """Run a command.
+
+    Args:
+        argv: the words after `tinygrad-notes`; those of this process if `None`.
+
+    Returns:
+        The exit status: 0; 1 where `check` finds a gradient that is not right; 2 where the input cannot be used.
+    """
     args = _parser().parse_args(argv)
     try:
         if args.command == "tour":
             from .tour import tour
 
             tour(args.out, args.examples)
+        elif args.command == "check":
+            from .checking import check
+
+            return check(args)
         elif args.command == "train":
             from .training import train
 

@@ -23,7 +23,7 @@ from .reports import DerivationError, DerivationReport, Link
 from .strategies import Shaped, inputs
 
 SEED = 20240229
-_PATIENCE = 4.0  # seconds for the search of a smaller counterexample
+_PATIENCE = 2.5  # seconds for the search of a smaller counterexample
 
 
 def check_derivation(
@@ -91,6 +91,7 @@ def assert_derivation(
     Raises:
         DerivationError: a link is wrong, or none of its inputs decided (an AssertionError with the report).
     """
+    __tracebackhide__ = True  # pytest shows the caller
     report = check_derivation(forward, backward, loss=loss, settings=settings, **given_inputs)
     if not report.ok:
         raise DerivationError(report)
@@ -193,19 +194,19 @@ class Search:
         letters = sorted(
             {s for spec in self.specs.values() if isinstance(spec, Shaped) for s in spec.sizes if isinstance(s, str)}
         )
-        distinct = {letter: self.sizes.get(letter, i + 2) for i, letter in enumerate(letters)}
         drawn: list[dict[str, Any]] = []
-        self._generate(inputs(self.specs, 4, distinct), 3 * count, drawn.append)
+        for shift in range(3):  # from 3 on, and not always the same: 1/m with m = 2 would look like 1/2
+            distinct = {letter: self.sizes.get(letter, i + 3 + shift) for i, letter in enumerate(letters)}
+            self._generate(inputs(self.specs, 4, distinct), count, drawn.append)
         ranges = {}
         for name, spec in self.specs.items():
             if isinstance(spec, Shaped):
                 seen = np.concatenate([np.ravel(v[name]) for v in drawn])
-                ranges[name] = (
-                    None if set(np.unique(seen)) <= {0.0, 1.0} else (max(seen.min(), -2.0), min(seen.max(), 2.0))
-                )
+                lies = (max(seen.min(), -2.0), min(seen.max(), 2.0))
+                ranges[name] = None if set(np.unique(seen)) <= {0.0, 1.0} else lies
         random = np.random.default_rng(self.chosen["seed"])
         samples = []
-        for values in drawn[-count:]:
+        for values in drawn[2::3]:
             generic = dict(values)
             for name, ends in ranges.items():
                 if ends is not None and ends[0] < ends[1]:
@@ -221,8 +222,8 @@ class Search:
             expected = known.get(link.name)
             if expected is None:
                 continue
-            names = {k: v for k, v in known.items() if k != link.name}
-            value = self.examiner.alone(link.name, known)
+            value, helpers = self.examiner.alone(link.name, known)
+            names = {k: v for k, v in (known | helpers).items() if k != link.name}
             cases.append(Sample(names, expected))
             found.append(value)
         if not cases:

@@ -281,27 +281,27 @@ class Examiner:
         floats = {k: np.asarray(v.data) if is_node(v) else v for k, v in known.items()}
         return {**floats, **{f"d{k}": g for k, g in gradients.items()}}
 
-    def alone(self, name: str, known: Mapping[str, Any]) -> Any:
-        """A formula's value given right upstream gradients; an exception if it fails."""
-        names = dict(known)
+    def alone(self, name: str, known: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """A formula's value given right upstream gradients (an exception if it fails), and the helpers before it."""
+        helpers: dict[str, Any] = {}
         with np.errstate(all="ignore"):
             for formula in self.backward.lines:
                 if formula.name != name and formula.name in known:
                     continue
                 try:
-                    value = formula.evaluate(names)
+                    value = formula.evaluate({**known, **helpers})
                 except Exception as error:
                     value = error
                 if formula.name == name:
-                    return value
-                names[formula.name] = value  # a helper
-        return self._own_value(name, known, known)
+                    return value, helpers
+                helpers[formula.name] = value
+        return self._own_value(name, known, known), helpers
 
     def alone_is_wrong(self, name: str, inputs: Sequence[Mapping[str, Any]]) -> bool:
         """Whether a formula is wrong on some input although its upstream gradients are right."""
         for values in inputs:
             known = self.known_floats(values)
-            if known is not None and _differ(self.alone(name, known), known[name]):
+            if known is not None and _differ(self.alone(name, known)[0], known[name]):
                 return True
         return False
 

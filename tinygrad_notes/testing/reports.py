@@ -108,17 +108,21 @@ class DerivationReport:
     def __str__(self) -> str:
         widest = max((len(link.name) for link in self.links), default=0)
         text = max((min(len(link.formula), 48) for link in self.links), default=0)
+        wide = max((len(_status(link)) for link in self.links), default=0)
         lines = []
         for link in self.links:
             formula = link.formula if len(link.formula) <= 48 else link.formula[:47] + "…"
-            status = f"follows from {link.follows}" if link.follows else link.status
             total, undecided = sum(link.counts.values()), link.counts[UNDECIDED]
             count = f"{total - undecided} of {total} inputs decided" if undecided else f"{total} inputs"
-            lines.append(f"{link.name:<{widest}}  {formula:<{text}}  {status:<9}  {count}")
+            lines.append(f"{link.name:<{widest}}  {formula:<{text}}  {_status(link):<{wide}}  {count}")
         for link in self.links:
             if link.status == WRONG:
                 lines += ["", *_explained(link)]
         return "\n".join(lines)
+
+
+def _status(link: Link) -> str:
+    return f"follows from {link.follows}" if link.follows else link.status
 
 
 def _explained(link: Link) -> list[str]:
@@ -144,5 +148,6 @@ class DerivationError(AssertionError):
     """A derivation is wrong; `report` says where."""
 
     def __init__(self, report: DerivationReport) -> None:
-        super().__init__("\n" + str(report))
+        wrong = ", ".join(report.wrong) or "nothing could be decided"
+        super().__init__(f"derivation: wrong: {wrong}\n{report}")
         self.report = report

@@ -157,6 +157,7 @@ def assert_gradient(
     Raises:
         GradientError: the gradient is wrong (an AssertionError with the report).
     """
+    __tracebackhide__ = True  # pytest shows the caller
     verdict = check_gradient(f, *inputs, gradient=gradient, order=order, cotangent=cotangent)
     if not verdict.ok:
         raise GradientError(verdict)
