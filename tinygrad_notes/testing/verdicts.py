@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,6 +98,8 @@ def check_gradient(
     gradient: Callable[..., Any] | None = None,
     order: int = 1,
     cotangent: Any = None,
+    reference: Callable[..., Any] | None = None,
+    names: Sequence[str] | None = None,
 ) -> Verdict:
     """Whether a gradient of f is right at one point.
 
@@ -106,13 +109,17 @@ def check_gradient(
     granted the rounding that a backward pass of f has.
 
     Args:
-        f: a function of numbers or arrays: plain Python, NumPy's functions, this project's ops.
+        f: a function of numbers or arrays: plain Python, NumPy's functions, this project's ops; or a
+            `torch.autograd.Function` or `jax.custom_vjp`, whose own backward pass is checked (in float64).
         inputs: the point: floats, float arrays or nodes.
         gradient: the hand-derived one: takes what f takes, returns one gradient for each argument (a bare one for one
             argument). Without it the automatic gradient of f is checked.
         order: 2 checks the second derivatives: of the automatic gradient, or those that follow from `gradient`.
         cotangent: ∂L/∂f in the shape of f's result. If it is not given: ones with `gradient` (the gradient of the sum),
             and generic weights without.
+        reference: for a function of PyTorch or JAX, the same in this project's ops: it is then held against certified
+            numbers instead of differences.
+        names: of the arguments, for the report; f's own if not given.
 
     Returns:
         The verdict; `print` it.
@@ -133,7 +140,12 @@ def check_gradient(
         raise ValueError(f"check_gradient: given order={order!r}; expected 1 or 2.")
     if not inputs:
         raise TypeError("check_gradient: given no input; expected the point at which to check.")
-    names = _names(f, len(inputs))
+    names = list(names) if names is not None else _names(f, len(inputs))
+    if gradient is None and ("torch" in sys.modules or "jax" in sys.modules):
+        from .adapters import foreign_verdict, pair_for
+
+        if (pair := pair_for(f, inputs)) is not None:
+            return foreign_verdict(pair, names, order, cotangent, reference)
     points = [_point(x, name) for x, name in zip(inputs, names, strict=True)]
     leaves = [leaf(p, name) for p, name in zip(points, names, strict=True)]
     try:
@@ -151,6 +163,8 @@ def assert_gradient(
     gradient: Callable[..., Any] | None = None,
     order: int = 1,
     cotangent: Any = None,
+    reference: Callable[..., Any] | None = None,
+    names: Sequence[str] | None = None,
 ) -> Verdict:
     """As `check_gradient`; composes with Hypothesis's `@given`.
 
@@ -158,7 +172,9 @@ def assert_gradient(
         GradientError: the gradient is wrong (an AssertionError with the report).
     """
     __tracebackhide__ = True  # pytest shows the caller
-    verdict = check_gradient(f, *inputs, gradient=gradient, order=order, cotangent=cotangent)
+    verdict = check_gradient(
+        f, *inputs, gradient=gradient, order=order, cotangent=cotangent, reference=reference, names=names
+    )
     if not verdict.ok:
         raise GradientError(verdict)
     return verdict
@@ -189,7 +205,7 @@ def _point(x: Any, name: str) -> Any:
     return np.array(array, dtype=float)
 
 
-def _plain(point: Any) -> Any:
+def plain(point: Any) -> Any:
     """A number for an array without axes, else a copy, which the user's function may change."""
     return float(point) if point.ndim == 0 else point.copy()
 
@@ -200,10 +216,12 @@ def _weights(shape: tuple[int, ...], cotangent: Any, generic: bool) -> Any:
         if given.shape != tuple(shape):
             raise ValueError(f"check_gradient: the cotangent has shape {given.shape}; expected that of f, {shape}.")
         return given
-    if not generic or not shape:
-        return np.ones(shape)
-    # All different, so that no transposition or sum hides.
-    return (np.arange(np.prod(shape, dtype=int)).reshape(shape) % 7 - 2.5) / 2
+    return generic_weights(shape) if generic else np.ones(shape)
+
+
+def generic_weights(shape: tuple[int, ...]) -> Any:
+    """Weights of a result that differ, so that no transposition or sum hides; 1 for a number."""
+    return (np.arange(np.prod(shape, dtype=int)).reshape(shape) % 7 - 2.5) / 2 if shape else np.ones(())
 
 
 def called(gradient: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
@@ -229,6 +247,12 @@ def _shaped(given: Any, point: Any, name: str) -> Any:
             f"check_gradient: the gradient by {name} has shape {shape}; expected that of {name}, {point.shape}."
         )
     return given
+
+
+def in_floats(given: Sequence[Any], points: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    """Gradients as float arrays, each in the shape of its argument."""
+    arrays = [np.asarray(g.data if is_node(g) else g, dtype=float) for g in given]
+    return [_shaped(g, p, n) for g, p, n in zip(arrays, points, names, strict=True)]
 
 
 class Case:
@@ -293,16 +317,13 @@ class Case:
         """The hand-derived gradient's floats."""
         assert self.gradient is not None
         with np.errstate(all="ignore"):
-            given = called(self.gradient, [_plain(p) for p in self.points])
-        return [
-            np.asarray(_shaped(np.asarray(g.data if is_node(g) else g, dtype=float), p, n))
-            for g, p, n in zip(given, self.points, self.names, strict=True)
-        ]
+            given = called(self.gradient, [plain(p) for p in self.points])
+        return in_floats(given, self.points, self.names)
 
     def engine_floats(self) -> list[Any] | None:
         """The automatic gradient as the engine gives it: by `Value`s for numbers, else by `Tensor`s."""
         kind = Value if all(p.ndim == 0 for p in self.points) else Tensor
-        nodes = [kind(_plain(p), name=n) for p, n in zip(self.points, self.names, strict=True)]
+        nodes = [kind(plain(p), name=n) for p, n in zip(self.points, self.names, strict=True)]
         try:
             with np.errstate(all="ignore"):
                 root = self.f(*nodes)
