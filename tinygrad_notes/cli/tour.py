@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ from .. import nn
 from ..draw import draw
 from ..notes import perceptron, two_layer
 from ..tensor import Tensor
-from ..testing import measure_agreement
+from ..testing import check_derivation
 from ..value import Value
 from . import UserError
 from .training import build, fit, probabilities, split_and_scale
@@ -60,13 +61,9 @@ def tour(out: Path, examples: int) -> None:
         fit(fitted[kind], x, y, epochs=3000 if kind == "mlp" else 400, lr=1.0, momentum=0.9, label=kind)
         print(f"   {kind:12s} held-out accuracy {np.mean((probabilities(fitted[kind], x_test) > 0.5) == y_test):.1%}")
 
-    print(f"\n3. The formulas of the notes against the automatic gradient, {examples} generated inputs each\n")
+    print(f"\n3. The formulas of the notes against the true gradient, {examples} generated inputs each\n")
     for title, chapter in (("perceptron", perceptron), ("two-layer network", two_layer)):
-        _print_agreement(title, chapter, examples)
-    print(
-        "   difference: the largest |formula − automatic gradient| seen; of rounding: its share of what rounding\n"
-        "   alone explains. da divides by 1 − a: a saturated unit rounds that to 0, and the input is undecided."
-    )
+        _print_report(title, chapter, examples)
 
     print("\n4. Pictures\n")
     written = [
@@ -84,17 +81,10 @@ def _loss(y: Any, a: Any) -> float:
     return float(nn.binary_cross_entropy(y, a))
 
 
-def _print_agreement(title: str, chapter: ModuleType, examples: int) -> None:
-    rows = measure_agreement(chapter.forward, chapter.backward, chapter.inputs, examples=examples)
-    width = max(len(row.formula) for row in rows)
-    print(f"   {title:{width + 7}s}   agrees   on   undecided   difference   of rounding")
-    for row in rows:
-        verdict = "yes" if row.agrees else "NO"
-        print(
-            f"   {row.name:4s} = {row.formula:{width}s}   {verdict:6s}  {row.examples:4d}   {row.undecided:9d}"
-            f"   {row.largest_error:10.1e}   {row.largest_ratio:11.0%}"
-        )
-    print()
+def _print_report(title: str, chapter: ModuleType, examples: int) -> None:
+    report = check_derivation(chapter.forward, chapter.backward, settings={"max_examples": examples}, **chapter.inputs)
+    print(f"   {title}")
+    print(textwrap.indent(str(report), "     ") + "\n")
 
 
 def perceptron_graph() -> Value:
