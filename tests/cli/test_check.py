@@ -30,8 +30,8 @@ WRONG = RIGHT.replace("2 * z", "-2 * z")
 REPORT_RIGHT = """\
 forward, backward: the gradients of L
 
-dz  2 * z   correct    10 inputs
-dw  dz * x  correct    10 inputs
+dz  2 * z   correct  10 inputs
+dw  dz * x  correct  10 inputs
 
 forward, backward  right: dz, dw
 """
@@ -60,7 +60,7 @@ def test_a_wrong_file(folder, capsys):
     assert lines[:5] == [
         "forward, backward: the gradients of L",
         "",
-        "dz  -2 * z  wrong      10 inputs",
+        "dz  -2 * z  wrong            10 inputs",
         "dw  dz * x  follows from dz  10 inputs",
         "",
     ]

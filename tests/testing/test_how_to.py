@@ -19,17 +19,12 @@ BLOCK = re.compile(r"^```(python|bash|text)\n(.*?)^```$", re.MULTILINE | re.DOTA
     [("check-a-homework.md", "numpy"), ("check-a-torch-function.md", "torch"), ("check-a-jax-custom-vjp.md", "jax")],
 )
 def test_the_page_prints_what_it_says(page, package, tmp_path, monkeypatch):
-    module = pytest.importorskip(package)
-    double = package == "jax" and module.config.jax_enable_x64
+    pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall((PAGES / page).read_text(encoding="utf-8"))
     shown = [text for kind, text in blocks if kind == "text"]
     assert shown, "a page that shows no output proves nothing"
-    try:
-        printed = run([(kind, text) for kind, text in blocks if kind != "text"])
-    finally:
-        if package == "jax":  # the page asks for float64, which other tests may not want
-            module.config.update("jax_enable_x64", double)
+    printed = run([(kind, text) for kind, text in blocks if kind != "text"])
     assert printed == shown
 
 

@@ -15,6 +15,8 @@ from tinygrad_notes.testing.verdicts import GradientError, Verdict
 from tinygrad_notes.testing.reports import DerivationError, DerivationReport
 
 class Report(DerivationReport):
+    wrong = ["dz"]
+
     def __str__(self):
         return "dz  2 * z  wrong\\n\\ndz is wrong: its sign."
 
@@ -47,7 +49,7 @@ def test_the_report_stands_in_a_section(pytester, body, options):
     pytester.makepyfile(FAILING + f"\ndef test_it():\n    {body}\n")
     result = pytester.runpytest_inprocess(*PLUGIN, *options)
     result.assert_outcomes(failed=1)
-    assert section(result) == ["dz  2 * z  wrong", "", "dz is wrong: its sign."]
+    assert section(result) == ["derivation: wrong: dz", "dz  2 * z  wrong", ""]
 
 
 @pytest.mark.parametrize("body", [BODIES["raised"], BODIES["context"]])

@@ -238,7 +238,7 @@ class Examiner:
         if node is not None:
             (value,) = readings([node], tape, given)
             # A right formula stays right where floats overflow in it.
-            return judge_exactly(name, oracle, sides, value)
+            return judge_exactly(name, oracle, sides, value, of if of in oracle.values else None)
         bound = oracle.rounding(of) if of in oracle.values else np.zeros(data.shape)
         return judge_floats(name, oracle, sides, data, 4 * bound)
 

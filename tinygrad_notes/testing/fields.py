@@ -193,6 +193,8 @@ class Balls(Field):
         """By FLINT's arithmetic of power series."""
         if not x.is_finite():
             return self._at_infinity(name, x)
+        if name == "log" and x == 0:
+            return self.arb.neg_inf(), self.nan, self.nan
         if name in _SATURATES and abs(x) > _FAR:
             return self._far_out(name, x)
         composed = COMPOSED.get(name)
@@ -241,6 +243,8 @@ class Balls(Field):
 
     def tied(self, a: Any, b: Any) -> bool:
         """Two balls around the same midpoint."""
+        if not (a.is_finite() and b.is_finite()):
+            return bool(a == b)  # two equal infinities
         return bool(abs(a.mid() - b.mid()) <= (abs(a.mid()) + abs(b.mid())) * self.arb(1e-60))
 
     def width(self, x: Any) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import Node
 from .oracle import Oracle, numbers
 from .scalars import Scalar
 
@@ -62,12 +63,13 @@ def _is_kink(oracle: Oracle, sides: Sequence[Any]) -> bool:
     return any(not field.overlap(a, b) for side in sides[1:] for a, b in zip(sides[0].flat, side.flat, strict=True))
 
 
-def judge_exactly(name: str, oracle: Oracle, sides: Sequence[Any], candidate: Any) -> Finding:
+def judge_exactly(name: str, oracle: Oracle, sides: Sequence[Any], candidate: Any, node: Node | None = None) -> Finding:
     """A gradient in the oracle's own numbers: no rounding is granted, since there is none.
 
     Args:
         sides: the true gradient, one array for each choice of sides at kinks.
         candidate: an array of the field's numbers (or scalars).
+        node: what the gradient is by. What is uncertain by no more than floats would be is certain enough, also near 0.
     """
     field = oracle.tape.field
     interval = oracle.tape.intervals
@@ -84,14 +86,19 @@ def judge_exactly(name: str, oracle: Oracle, sides: Sequence[Any], candidate: An
             return Finding(WRONG, name, index, math.nan, ends, NOT_A_NUMBER)
         elif not field.inside(c, corners):
             return Finding(WRONG, name, index, at, ends, "")
-        elif (
-            not interval
-            and field.width(c) + max(map(field.width, corners)) > _TELLING * max(abs(at), *map(abs, ends)) + 1e-40
-        ):
+        elif not interval and _is_wide(oracle, [c, *corners], index, node):
             undecided = Finding(UNDECIDED, name, index, at, ends, TOO_WIDE)
     if undecided:
         return undecided
     return Finding(KINK if kink else CORRECT, name)
+
+
+def _is_wide(oracle: Oracle, balls: Sequence[Any], index: tuple[int, ...], node: Node | None) -> bool:
+    field = oracle.tape.field
+    width = 2 * max(map(field.width, balls))
+    if width <= _TELLING * max(abs(field.to_float(b)) for b in balls) + 1e-40:
+        return False
+    return node is None or not width <= 1e3 * float(oracle.rounding(node)[index])
 
 
 def judge_floats(
@@ -176,6 +183,7 @@ def judge_together(
         granted = 0.0
         if bounds is not None:
             granted = float(sum(np.abs(direction) * np.concatenate([np.ravel(b) for b in bounds])))
+            granted += sizes * _UNDERFLOW
         if not math.isfinite(granted):
             return Finding(CORRECT)
         slack = field.number(granted)

@@ -176,10 +176,19 @@ class OracleNamespace(Namespace):
         return _lengths(x - mean, axis, keepdims) / self.sqrt(self.lift(count - correction))
 
     def _logsumexp(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-        return self.log(np.sum(self.exp(x), axis=axis, keepdims=keepdims))
+        top = self._top(x, axis)
+        found = self.log(np.sum(self.exp(_each(Scalar.shifted, 2)(x, top)), axis=axis, keepdims=True)) + top
+        return found if keepdims else found.reshape(np.sum(np.ones(x.shape), axis=axis).shape)
+
+    def _top(self, x: Any, axis: Any) -> Any:
+        """Constants near the largest elements: they cancel, and keep the floats of the rounding bound in range."""
+        values = np.asarray(_each(lambda s: self.tape.field.to_float(s.value), 1)(x)).astype(float)
+        top = np.max(np.where(np.isfinite(values), values, -np.inf), axis=axis, keepdims=True)
+        top = np.where(np.isfinite(top), np.round(top), 0.0)
+        return _each(lambda v: Scalar(self.tape, self.tape.field.number(v)), 1)(top)
 
     def _softmax(self, x: Any, axis: Any) -> Any:
-        weights = self.exp(x)
+        weights = self.exp(_each(Scalar.shifted, 2)(x, self._top(x, axis)))
         return weights / np.sum(weights, axis=axis, keepdims=True)
 
 

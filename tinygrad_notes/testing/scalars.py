@@ -89,7 +89,7 @@ class Tape:
                 continue
             for parent, slope in zip(scalar.parents, ways.get(scalar.index, scalar.slopes), strict=True):
                 i = parent.index
-                if i < 0 or (slope.__class__ is int and slope == 0) or slope == 0:
+                if i < 0 or (slope.__class__ is int and slope == 0) or (slope == 0 and self.field.is_finite(g)):
                     continue
                 c = g if slope.__class__ is int and slope == 1 else g * slope
                 found[i] = c if found[i] is None else found[i] + c
@@ -107,6 +107,8 @@ class Tape:
         to_float = self.field.to_float
         values = [to_float(s.value) for s in self.scalars]
         off = [0.0] * len(values)  # of the values
+        if any(math.isinf(v) and self.field.is_finite(s.value) for v, s in zip(values, self.scalars, strict=True)):
+            return [math.inf] * len(values)  # beyond the range of floats
 
         def float_of(x: Any) -> float:
             return float(x) if isinstance(x, int) else to_float(x)
@@ -119,6 +121,8 @@ class Tape:
                     for p, d in zip(s.parents, slopes[s.index], strict=True)
                 )
                 off[s.index] = passed + (0.0 if s.kind == "move" else 2 * EPSILON * abs(values[s.index]) + SMALLEST)
+                if s.kind == "shift":
+                    off[s.index] += 4 * EPSILON * abs(to_float(s.parents[1].value))
         bound: list[float] = [0.0] * len(values)
         for scalar, _ in seeds:
             if scalar.index >= 0:
@@ -170,15 +174,16 @@ class Scalar:
             return of(self.parents[1 - position])[0]
         if self.kind == "/":
             (ea, a), (eb, b) = of(self.parents[0]), of(self.parents[1])
-            if not b or b * b in (0.0, math.inf):
+            if not b:
                 return math.inf
-            return eb / b**2 if position == 0 else ea / b**2 + 2 * abs(a / b) * eb / b**2
+            off_by = eb / abs(b)
+            return off_by / abs(b) if position == 0 else ea / abs(b) / abs(b) + 2 * abs(a / b) / abs(b) * off_by
         if self.kind == "function":
             ex, x = of(self.parents[0])
             bend, slope = abs(to_float(self.bend)), abs(to_float(self.slopes[0]))
             if not bend:
                 return 0.0
-            of_result = abs(values[self.index]) * bend / slope if by_result and slope and bend < math.inf else 0.0
+            of_result = abs(values[self.index]) * (bend / slope) if by_result and slope and bend < math.inf else 0.0
             return bend * (ex + 2 * EPSILON * abs(x)) + 2 * EPSILON * of_result
         return 0.0
 
@@ -193,6 +198,10 @@ class Scalar:
     def __sub__(self, other: Any) -> Scalar:
         b = self._other(other)
         return self._made(self.value - b.value, (self, b), (1, -1))
+
+    def shifted(self, by: Scalar) -> Scalar:
+        """self − by for a constant that cancels later: floats are granted the rounding of both."""
+        return self._made(self.value - by.value, (self, by), (1, -1), "shift")
 
     def __mul__(self, other: Any) -> Scalar:
         b = self._other(other)
