@@ -29,6 +29,7 @@ FLOORS = {
     "notes": 5,
     "cli": 6,
     "pytest_plugin": 6,
+    "hypothesis_plugin": 6,
     "__init__": 7,
 }
 # Within a floor: the graph's node takes NumPy's protocols from the module that holds them.

@@ -3,6 +3,7 @@
 from .derivations import assert_derivation, check_derivation
 from .diagnosis import Diagnosis
 from .formulas import formulas_of
+from .hypothesis_types import register
 from .programs import Program, graphs
 from .reports import DerivationError, DerivationReport, Link
 from .strategies import arrays_of, inputs, labels, one_hot, positives, reals
@@ -29,3 +30,5 @@ __all__ = [
     "positives",
     "reals",
 ]
+
+register()

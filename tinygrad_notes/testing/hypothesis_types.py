@@ -1,9 +1,8 @@
 """Strategies for the types of this package, for `st.from_type(Tensor)` and for tests that are `@given(...)` by types.
 
-Hypothesis finds `register` by the entry point group `hypothesis` and calls it at the end of its own import.
+Registered when `tinygrad_notes.testing` is imported, or by the entry point in hypothesis_plugin.py.
 """
 
-# Nothing is imported at the top: whoever imports Hypothesis loads this module.
 from __future__ import annotations
 
 TYPE_CHECKING = False
