@@ -56,8 +56,11 @@ def _show(report: Any, texts: list[str]) -> None:
 
 
 def _cut(longrepr: Any, text: str) -> None:
-    """Take all but the first line of an error's message out of the traceback."""
+    """Take all but the first line of an error's message out of the traceback and out of the summary."""
     message = text.split("\n")
+    crash = getattr(longrepr, "reprcrash", None)
+    if crash is not None:
+        crash.message = crash.message.replace(text, message[0])
     for traceback, *_ in getattr(longrepr, "chain", ()):
         for entry in traceback.reprentries:
             lines: list[str] = entry.lines

@@ -53,7 +53,12 @@ def test_the_report_stands_in_a_section(pytester, body, options):
 
 
 @pytest.mark.parametrize("body", [BODIES["raised"], BODIES["context"]])
-def test_the_report_is_shown_once(pytester, body):
+@pytest.mark.parametrize("summary", ["cut", "whole"])
+def test_the_report_is_shown_once(pytester, monkeypatch, body, summary):
+    # pytest shows the whole message of the error in its summary where CI is set.
+    monkeypatch.delenv("CI", raising=False)
+    if summary == "whole":
+        monkeypatch.setenv("CI", "true")
     pytester.makepyfile(FAILING + f"\ndef test_it():\n    {body}\n")
     result = pytester.runpytest_inprocess(*PLUGIN)
     assert result.stdout.str().count("dz is wrong: its sign.") == 1
