@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 
 from . import ops
 from .graph import Node, cotangents, is_node, recording, topological_order
-from .ops.namespaces import is_number
+from .ops.namespaces import is_number, is_traced
 from .tensor import Tensor
 from .value import Value
 
@@ -79,13 +80,14 @@ class _Depth(threading.local):
 
 
 _depth = _Depth()
+_runs = itertools.count()
 
 
 class _Run:
     """One call of a function on fresh nodes: what went in, what came out, and whether nodes go back to the caller."""
 
     def __init__(self, transform: str, f: Function, args: Sequence[Any], argnums: Argnums) -> None:
-        self.transform, self.f = transform, f
+        self.transform, self.f, self.number = transform, f, next(_runs)
         self.single = isinstance(argnums, int)
         numbers = (argnums,) if isinstance(argnums, int) else argnums
         for n in numbers:
@@ -109,9 +111,12 @@ class _Run:
             _depth.now -= 1
 
     def _enter(self, leaf: Any) -> Node:
+        if is_traced(leaf):
+            node: Node = leaf.enter(self.number)
+            return node
         if is_node(leaf):
             if leaf.requires_grad:
-                node: Node = ops.identity(leaf)
+                node = ops.identity(leaf)
                 return node
             return type(leaf)(leaf.data, name=leaf.name, requires_grad=True)  # type: ignore[no-any-return]  # a kind of Node
         if is_number(leaf) and not isinstance(leaf, np.generic):
@@ -141,6 +146,8 @@ class _Run:
     def pull(self, seeds: Sequence[tuple[Any, Any]]) -> list[Any]:
         """The cotangent of each input; zero for an input that the seeds' nodes do not depend on."""
         live = [(y, g) for y, g in seeds if is_node(y) and y.requires_grad]
+        if live and is_traced(live[0][0]):
+            return type(live[0][0]).pullback(live, self.inputs)  # type: ignore[attr-defined]  # a traced node has it
         found = dict(cotangents(live, self.inputs, create_graph=self.nested)) if live else {}
         return [self._leave_gradient(x, found.get(x)) for x in self.inputs]
 

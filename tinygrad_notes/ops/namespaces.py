@@ -299,7 +299,8 @@ def _jax() -> Namespace:
     )
 
 
-_BY_TYPE: dict[type, Namespace] = {np.ndarray: numpy_reading}
+BY_TYPE: dict[type, Namespace] = {np.ndarray: numpy_reading}
+"""The namespace of each type of array that was met."""
 
 
 def namespace_of(args: Sequence[Any], op: str) -> Namespace:
@@ -311,7 +312,7 @@ def namespace_of(args: Sequence[Any], op: str) -> Namespace:
     """
     found: Namespace = numpy_reading
     for arg in args:
-        xp = _BY_TYPE.get(type(arg))
+        xp = BY_TYPE.get(type(arg))
         if xp is None:
             xp = _new_type(arg, op)
         if xp is not numpy_reading:
@@ -336,7 +337,7 @@ def _new_type(arg: Any, op: str) -> Namespace:
     else:
         shown = text if len(text := repr(arg)) <= 80 else text[:77] + "…"
         raise TypeError(f"{op}: got {shown} of type {kind.__name__}; expected a number, an array, a Value or a Tensor.")
-    _BY_TYPE[kind] = xp
+    BY_TYPE[kind] = xp
     return xp
 
 
@@ -350,7 +351,9 @@ def is_number(x: Any) -> bool:
 
 
 def is_traced(x: Any) -> bool:
-    """Whether x stands for an array that JAX is tracing: it has a shape and a dtype, but no numbers yet."""
+    """Whether x stands for an array that JAX or `compile` is tracing: it has a shape and a dtype, but no numbers yet."""
+    if getattr(type(x), "traced", False):
+        return True
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(x, jax.core.Tracer)
 

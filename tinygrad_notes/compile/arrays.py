@@ -1,0 +1,271 @@
+"""Array programs as straight-line NumPy: every result in a buffer made beforehand, no graph and no allocation in a call.
+
+The program is a function with one line for each op. A buffer is used again once nothing needs what is in it; an
+elementwise op writes over its own argument where it can. Views (transposes, reshapes, parts) of buffers are taken once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..ops.namespaces import numpy_reading
+from .lower import lower
+from .tape import CONSTANT, ELEMENT, INPUT, LANES, Tape
+
+UFUNCS: dict[str, str] = {
+    **{name: name for name in ("add", "subtract", "multiply", "divide", "negative", "sqrt", "sign", "maximum")},
+    **{name: name for name in ("minimum", "hypot", "exp", "expm1", "log", "log1p", "logaddexp", "sin", "cos", "tan")},
+    **{name: name for name in ("sinh", "cosh", "tanh", "less", "less_equal", "greater", "greater_equal", "equal")},
+    **{name: name for name in ("not_equal", "logical_and", "logical_or", "logical_not")},
+    **{"abs": "absolute", "pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"},
+}
+"""NumPy's function for an op, which takes `out`."""
+
+_REDUCTIONS = {"sum": "add", "max": "maximum", "min": "minimum", "prod": "multiply"}
+_VIEWS = {"reshape", "permute_dims", "expand_dims", "squeeze", "broadcast_to", "getitem"}
+_counter = itertools.count()
+
+
+class ArrayProgram:
+    """A tape as a NumPy function.
+
+    Args:
+        tape: the program.
+        roots: the rows to return.
+
+    Attributes:
+        source: the text of the function.
+        run: takes the arrays of the INPUT rows, in order, and returns a list of results.
+    """
+
+    def __init__(self, tape: Tape, roots: Sequence[int]) -> None:
+        self.tape, self.roots = lower(tape, roots, known=UFUNCS.keys())
+        self.lines: list[str] = []
+        self.scope: dict[str, Any] = {"np": np}
+        self.names: dict[int, str] = {}
+        self.held: dict[int, np.ndarray[Any, Any]] = {}
+        self.root_of: dict[int, int] = {}
+        self.pool: dict[Any, list[str]] = {}
+        self.inputs: list[Any] = []
+        self.instructions = 0
+        self.flops = 0
+        self._write()
+
+    def _write(self) -> None:
+        tape = self.tape
+        live = tape.live(self.roots)
+        order = {i: k for k, i in enumerate(live)}
+        for i in live:  # a view lives in the memory of what it is a view of
+            row = tape.rows[i]
+            viewed = row[0] >= 0 and tape.operation(row[0])[0].name in _VIEWS
+            self.root_of[i] = self.root_of[row[1]] if viewed and row[1] in self.root_of else i
+        self.last: dict[int, int] = {}
+        for i in live:
+            for a in tape.arguments(i):
+                self.last[self.root_of[a]] = max(self.last.get(self.root_of[a], 0), order[i])
+        self.results = set(self.roots)
+        for r in self.roots:
+            self.last[self.root_of[r]] = len(live)
+        for k, i in enumerate(live):
+            self._row(i, k)
+        returned = ", ".join(self._returned(r) for r in self.roots)
+        arguments = ", ".join(self.names[i] for i in live if tape.rows[i][0] == INPUT)
+        body = "\n".join(f"    {line}" for line in [*self.lines, f"return [{returned}]"])
+        self.source = f"def program({arguments}):\n{body}\n"
+        file = f"<tinygrad_notes compiled {next(_counter)}>"
+        linecache.cache[file] = (len(self.source), None, self.source.splitlines(keepends=True), file)
+        exec(compile(self.source, file, "exec"), self.scope)
+        self.run: Callable[..., list[Any]] = self.scope["program"]
+
+    def __call__(self, arrays: Sequence[Any]) -> list[Any]:
+        """The results; infinities and NaN are values, not warnings."""
+        with numpy_reading.quiet():
+            return self.run(*arrays)
+
+    # --- rows -------------------------------------------------------------------------------------------------------
+
+    def _row(self, i: int, k: int) -> None:
+        tape = self.tape
+        code, *args = tape.rows[i]
+        if code == CONSTANT:
+            self.names[i] = repr(tape.number(i)) if _is_plain(tape.number(i)) else self._bind("c", tape.number(i))
+            return
+        if code == INPUT:
+            self.names[i] = f"x{i}"
+            self.inputs.append(tape.inputs[args[0]])
+            return
+        if code == ELEMENT:
+            index = np.unravel_index(args[1], tape.shape(args[0]))
+            self._define(i, f"{self.names[args[0]]}[{', '.join(str(int(n)) for n in index)}]")
+            return
+        if code == LANES:
+            places = self._bind("places", tape.offsets[args[1]])
+            self._define(i, f"{self.names[args[0]]}.reshape(-1)[{places}]")
+            return
+        op, params = tape.operation(code)
+        self.instructions += 1
+        names = [self.names[a] for a in args]
+        if op.name in _VIEWS and self._view(i, op.name, args, params):
+            return
+        shape, size = tape.shape(i), math.prod(tape.shape(i))
+        if op.name in UFUNCS:
+            self.flops += size
+            self._free(i, args, k, elementwise=True)
+            self._call(i, f"np.{UFUNCS[op.name]}({', '.join(names)}{{out}})", shape)
+        elif op.name == "where":
+            self._where(i, names, args, k)
+        elif op.name in _REDUCTIONS:
+            x = names[0]
+            self.flops += math.prod(tape.shape(args[0]))
+            axis = _axes(params.get("axis"), len(tape.shape(args[0])))
+            keep = ", keepdims=True" if params.get("keepdims") else ""
+            dtype = f", dtype=np.{tape.dtype(i)}" if tape.dtype(i) != tape.dtype(args[0]) else ""
+            self._call(i, f"np.{_REDUCTIONS[op.name]}.reduce({x}, axis={axis}{dtype}{keep}{{out}})", shape)
+            self._free(i, args, k)
+        elif op.name == "matmul":
+            inner = tape.shape(args[0])[-1]
+            self.flops += 2 * size * inner
+            plain = all(len(tape.shape(a)) == 2 for a in args)
+            self._call(i, f"np.{'dot' if plain else 'matmul'}({', '.join(names)}{{out}})", shape)
+            self._free(i, args, k)
+        else:
+            function = getattr(numpy_reading, op.name)
+            given = f"[{', '.join(names)}]" if op.arity < 0 else ", ".join(names)
+            values = "".join(f", {n}={self._literal(v)}" for n, v in params.items())
+            self._define(i, f"{self._bind(op.name, function)}({given}{values})")
+            self._free(i, args, k)
+
+    def _where(self, i: int, names: list[str], args: Sequence[int], k: int) -> None:
+        tape = self.tape
+        shape = tape.shape(i)
+        self.flops += math.prod(shape)
+        if not shape:
+            self._define(i, f"({names[1]} if {names[0]} else {names[2]})")
+        elif tape.filling(args[1]) == 1 and tape.filling(args[2]) == 0 and tape.shape(args[0]) == shape:
+            out = self._buffer(i)
+            self.lines.append(f"np.copyto({out}, {names[0]})")
+        else:
+            out = self._buffer(i)
+            self.lines.append(f"np.copyto({out}, {names[2]})")
+            self.lines.append(f"np.copyto({out}, {names[1]}, where={names[0]})")
+        self._free(i, args, k)
+
+    def _view(self, i: int, name: str, args: Sequence[int], params: dict[str, Any]) -> bool:
+        """A part, a transpose or a reshape: taken once of a buffer, in every call of what comes from outside."""
+        shape = self.tape.shape(i)
+        x = self.names[args[0]]
+        if name == "getitem" and not _is_basic(params["index"]):
+            return False
+        if name == "permute_dims":
+            how = f".transpose({', '.join(map(str, params['axes']))})"
+        elif name == "getitem":
+            how = f"[{_index_text(params['index'])}]"
+        elif name == "broadcast_to":
+            how = ""
+        else:
+            how = f".reshape({shape})" if len(shape) != 1 else f".reshape({shape[0]})"
+        if self.tape.is_constant(args[0]):
+            self._define(i, self._bind("c", np.broadcast_to(np.float64(self.tape.number(args[0])), shape).copy()))
+            return True
+        held = self.held.get(args[0])
+        if held is not None:
+            view = eval(f"x{how}", {"x": held}) if how else np.broadcast_to(held, shape)
+            if not view.size or np.shares_memory(view, held):
+                self.names[i] = self._bind("v", view)
+                self.held[i] = view
+                return True
+        if name == "getitem" and not shape:
+            self._define(i, f"{x}{how}")
+        else:
+            self._define(i, f"{x}{how}" if how else f"np.broadcast_to({x}, {shape})")
+        return True
+
+    # --- names and buffers ------------------------------------------------------------------------------------------
+
+    def _bind(self, hint: str, what: Any) -> str:
+        name = f"{hint}_{len(self.scope)}"
+        self.scope[name] = what
+        return name
+
+    def _literal(self, value: Any) -> str:
+        plain = isinstance(value, (int, str, type(None))) or (isinstance(value, tuple) and all(type(v) is int for v in value))
+        return repr(value) if plain else self._bind("p", value)
+
+    def _define(self, i: int, expression: str) -> None:
+        self.names[i] = f"t{i}"
+        self.lines.append(f"t{i} = {expression}")
+
+    def _call(self, i: int, template: str, shape: tuple[int, ...]) -> None:
+        if not shape:
+            self._define(i, template.format(out=""))
+        else:
+            out = self._buffer(i)
+            self.lines.append(template.format(out=f", out={out}"))
+
+    def _buffer(self, i: int) -> str:
+        """A buffer for a row; what is returned gets memory of its own in every call."""
+        shape, dtype = self.tape.shape(i), self.tape.dtype(i)
+        if i in self.results:
+            self._define(i, f"np.empty({shape}, np.{dtype.name})")
+            return self.names[i]
+        free = self.pool.get((shape, dtype))
+        if free:
+            name = free.pop()
+        else:
+            name = self._bind("b", np.empty(shape, dtype))
+        self.names[i] = name
+        self.held[i] = self.scope[name]
+        return name
+
+    def _free(self, i: int, args: Sequence[int], k: int, elementwise: bool = False) -> None:
+        """Give back the buffers that this row is the last to need."""
+        for root in {self.root_of[a] for a in args}:
+            if self.last.get(root) == k and root in self.held and root not in self.results:
+                if elementwise and any(self.root_of[a] == root and a != root for a in args):
+                    continue  # a view of it is read in another order than it would be written
+                held = self.held[root]
+                self.pool.setdefault((held.shape, held.dtype), []).append(self.names[root])
+                self.last[root] = -1
+
+    def _returned(self, r: int) -> str:
+        name = self.names[r]
+        code = self.tape.rows[r][0]
+        if not self.tape.shape(r):
+            return name if code == CONSTANT else f"{name}.item()" if self._is_array(r) else f"float({name})"
+        root = self.root_of[r]
+        if code == INPUT or root != r:
+            return f"{name}.copy()" if code == INPUT or self.tape.rows[root][0] == INPUT or root in self.held else f"np.ascontiguousarray({name})"
+        return name
+
+    def _is_array(self, r: int) -> bool:
+        return self.tape.rows[r][0] == INPUT
+
+
+def _is_plain(x: Any) -> bool:
+    return isinstance(x, (bool, int)) or (isinstance(x, float) and math.isfinite(x))
+
+
+def _is_basic(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(isinstance(p, (int, np.integer, slice, type(None), type(Ellipsis))) and type(p) is not bool for p in parts)
+
+
+def _index_text(index: Any) -> str:
+    def part(p: Any) -> str:
+        if isinstance(p, slice):
+            ends = [("" if e is None else str(int(e))) for e in (p.start, p.stop)]
+            return ":".join(ends) + (f":{int(p.step)}" if p.step is not None else "")
+        return "None" if p is None else "..." if p is Ellipsis else str(int(p))
+
+    return ", ".join(map(part, index if isinstance(index, tuple) else (index,))) or "()"
+
+
+def _axes(axis: Any, ndim: int) -> Any:
+    return None if axis is None else tuple(int(a) for a in axis) if isinstance(axis, (tuple, list)) else int(axis)

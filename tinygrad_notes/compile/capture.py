@@ -1,0 +1,111 @@
+"""What a traced function takes from outside of its arguments: read anew in every call, or refused; never frozen."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import ops
+from ..graph import is_node
+from ..ops.namespaces import is_number
+from .tape import Tape
+from .trace import TraceError, refuse_frozen
+
+
+class Captured(NamedTuple):
+    """An array or a node that the function reached by itself; its numbers are read in every call."""
+
+    what: Any
+
+    def data(self) -> Any:
+        """The numbers now."""
+        return self.what.data if is_node(self.what) else self.what
+
+
+class Captures:
+    """The captured arrays and nodes of one trace; `Tape.capture`."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+        self.rows: dict[int, int] = {}
+        self.before: list[tuple[Any, Any]] = []
+
+    def __call__(self, x: Any) -> int:
+        """The row of something that is no symbol."""
+        if is_number(x):
+            if isinstance(x, np.generic):
+                refuse_frozen(f"np.{type(x).__name__} {x!r}")
+            return self.tape.constant(x)
+        if not (is_node(x) or isinstance(x, np.ndarray)):
+            raise TypeError(f"compile: an op was given {ops.describe(x)}; expected numbers, NumPy arrays, Values or Tensors.")
+        found = self.rows.get(id(x))
+        if found is None:
+            captured = Captured(x)
+            data = captured.data()
+            if not isinstance(data, (float, np.ndarray)):
+                raise TypeError(f"compile: {ops.describe(x)} is no NumPy array; compile runs on NumPy only.")
+            shape, dtype = np.shape(data), np.asarray(data).dtype
+            found = self.rows[id(x)] = self.tape.input(captured, shape, dtype)
+            self.before.append((x, data))
+        return found
+
+    def check(self) -> None:
+        """Raise if tracing has changed a captured node."""
+        for x, data in self.before:
+            if is_node(x) and x.data is not data:
+                raise TraceError(
+                    f"compile: the function assigned to the data of {ops.describe(x)}, which would happen once and not "
+                    "in every call. Return the new value, and take parameters as arguments (donate= updates in place)."
+                )
+
+
+class Randomness:
+    """Notices that a function drew random numbers, which would stay the same in every later call."""
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        self.generators = list(_generators(f))
+        self.before = self._states()
+
+    def _states(self) -> list[Any]:
+        return [random.getstate(), repr(np.random.get_state()), *(repr(g.bit_generator.state) for g in self.generators)]
+
+    def check(self) -> None:
+        """Raise if any generator has moved."""
+        if self._states() != self.before:
+            raise TraceError(
+                "compile: the function drew random numbers; they would be the same in every later call. Draw them outside "
+                "and give them as an argument."
+            )
+
+
+def _generators(f: Any) -> Iterator[np.random.Generator]:
+    """The random generators that a function can reach: in its closure, defaults, globals, and the objects there."""
+    seen: set[int] = set()
+    stack: list[tuple[Any, int]] = [(f, 3)]
+    while stack:
+        x, depth = stack.pop()
+        if id(x) in seen or depth < 0:
+            continue
+        seen.add(id(x))
+        if isinstance(x, np.random.Generator):
+            yield x
+        elif inspect.isfunction(x) or inspect.ismethod(x):
+            if inspect.ismethod(x):
+                stack.append((x.__self__, depth))
+            function = inspect.unwrap(x)
+            found = inspect.getclosurevars(function) if inspect.isfunction(function) else None
+            if found is not None:
+                stack += [(v, depth - 1) for v in (*found.nonlocals.values(), *found.globals.values())]
+                stack += [(v, depth - 1) for v in (function.__defaults__ or ())]
+            if x is not function:
+                stack += [(c.cell_contents, depth - 1) for c in (x.__closure__ or ()) if c.cell_contents is not x]
+        elif isinstance(x, (list, tuple)):
+            stack += [(v, depth - 1) for v in x[:100]]
+        elif isinstance(x, dict):
+            stack += [(v, depth - 1) for v in list(x.values())[:100]]
+        elif hasattr(x, "__dict__") and not inspect.ismodule(x) and not isinstance(x, type):
+            stack += [(v, depth - 1) for v in vars(x).values()]

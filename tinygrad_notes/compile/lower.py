@@ -1,0 +1,122 @@
+"""Lowering: ops that are compositions become the few that a back end computes, by reading their own rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from .. import ops
+from ..ops import Op
+from .tape import ALIAS, CONSTANT, DETACHED, INPUT, LANES, Tape
+from .trace import Symbols, Traced, constant, enter, wrap
+
+COMPOSED = {"var", "std", "norm", "logsumexp", "softmax", "log_softmax", "outer", "pad", "sum_to", "mean"}
+"""Ops that move or sum elements whose forward rule is a composition; every elementwise op with a rule is one too."""
+
+_ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative", "identity"}
+
+
+def lower(source: Tape, roots: Sequence[int], known: Collection[str]) -> tuple[Tape, list[int]]:
+    """The same computation in ops that the back end knows.
+
+    Args:
+        source: the tape.
+        roots: the rows that are wanted.
+        known: names of ops that are to be left whole although they are compositions.
+
+    Returns:
+        A new tape, and the rows of the roots on it. Aliases and detachments are gone: nothing is differentiated later.
+    """
+    tape = Tape(folding=True)
+    xp = Symbols(careful=True)
+    new: dict[int, int] = {}
+    for i in source.live(roots):
+        code, *args = source.rows[i]
+        if code == CONSTANT:
+            new[i] = tape.constant(source.constants[args[0]])
+        elif code == INPUT:
+            new[i] = tape.input(source.inputs[args[0]], source.shape(i), source.dtype(i))
+        elif code in (ALIAS, DETACHED):
+            new[i] = new[args[0]]
+        elif code == LANES:
+            new[i] = tape.lanes(new[args[0]], source.offsets[args[1]])
+        elif code < 0:
+            new[i] = tape.row((code, new[args[0]], *args[1:]), source.shape(i), source.dtype(i))
+        else:
+            op, params = source.operation(code)
+            found = _expanded(tape, xp, op, [new[a] for a in args], params, known)
+            new[i] = found.index if isinstance(found, Traced) else tape.constant(found)
+        if i in source.names:
+            tape.names.setdefault(new[i], source.names[i])
+    return tape, [new[r] for r in roots]
+
+
+def _expanded(
+    tape: Tape, xp: Symbols, op: Op, args: Sequence[int], params: dict[str, Any], known: Collection[str]
+) -> Any:
+    given = [_symbol(tape, a) for a in args]
+    special = _SPECIAL.get(op.name)
+    if special is not None and not params and (found := special(tape, args, given)) is not None:
+        return found
+    whole = op.name in known or op.name in _ARITHMETIC or op.forward is None
+    if op.name == "mean":
+        total = ops.sum(given[0], **params)
+        return total / float(_size(given[0]) / max(_size(total), 1))
+    if whole or not (op.elementwise or op.name in COMPOSED):
+        return wrap(tape, tape.apply(op, args, params))
+    assert op.forward is not None
+    found = op.forward(Lowering(tape, xp, known), *given, **params)
+    return found
+
+
+class Lowering:
+    """The reading of a forward rule: what the rule asks for is lowered in turn."""
+
+    def __init__(self, tape: Tape, xp: Symbols, known: Collection[str]) -> None:
+        self.tape, self.xp, self.known = tape, xp, known
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("isfinite", "zeros_like", "ones_like", "asarray", "scale"):
+            return getattr(self.xp, name)
+        op: Op = getattr(ops, name)
+
+        def call(*args: Any, **params: Any) -> Any:
+            if not any(isinstance(a, Traced) for a in args):
+                return op(*args, **params)
+            params = {**op.defaults, **params} if op.defaults else params
+            rows = [enter(self.tape, a) for a in args]
+            return _expanded(self.tape, self.xp, op, rows, params, self.known)
+
+        return call
+
+
+def _size(x: Any) -> int:
+    size: int = getattr(x, "size", 1)
+    return size
+
+
+def _symbol(tape: Tape, index: int) -> Any:
+    """The symbol of a row, also of a constant: a rule may ask for its shape."""
+    return constant(tape, tape.number(index)) if tape.is_constant(index) else wrap(tape, index)
+
+
+# --- powers -----------------------------------------------------------------------------------------------------------
+
+
+def _power(tape: Tape, args: Sequence[int], given: Sequence[Any]) -> Any:
+    """Small whole powers by multiplication."""
+    if tape.is_constant(args[1]):
+        x, n = given[0], float(tape.number(args[1]))
+        if n in (1.0, 2.0, 3.0, 4.0):
+            square = x * x if n > 1 else x
+            return {1.0: lambda: x, 2.0: lambda: square, 3.0: lambda: square * x, 4.0: lambda: square * square}[n]()
+        if n == -1.0:
+            return 1.0 / x
+    return None
+
+
+_SPECIAL = {
+    "pow": _power,
+    "square": lambda tape, args, given: given[0] * given[0],
+    "identity": lambda tape, args, given: given[0],
+}

@@ -1,0 +1,401 @@
+"""Rolling up: the unrolled graph of a loop becomes a program on arrays.
+
+A Python loop over samples, units or features leaves a sum of terms that are equal up to the numbers they start from.
+Such terms are found by hashing every row together with the hashes of its arguments, where an element of an array counts
+only as "some element of this array". The terms of one class become one term whose rows are arrays of rows, walked in
+step; the sum becomes a sum along a new axis. Within such a term the same happens again, so that a scalar network comes
+out as `sum((X[:, None, :] * W).T …)`, and where the index arrays of the two factors vary along different axes, the sum
+of products is a matrix product.
+
+Gradients are worked out after the rolling, on the few rows that are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from .differentiate import cotangents
+from .tape import ALIAS, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LANES, Tape, code_of
+from .trace import Symbols, Traced, constant, contiguous, enter, wrap
+
+ADD, MULTIPLY, STACK = code_of(ops.add), code_of(ops.multiply), ops.stack
+Ids = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Roller:
+    """Reads one tape and writes another.
+
+    Args:
+        source: what was traced.
+        roots: the rows that are wanted.
+        careful: see `Symbols`.
+        deep: whether sums within rolled terms are rolled too (for arrays), or written out term by term (for lanes).
+        least: the fewest equal terms that are rolled.
+    """
+
+    def __init__(self, source: Tape, roots: Sequence[int], *, careful: bool, deep: bool, least: int = 2) -> None:
+        self.source, self.deep, self.least = source, deep, least
+        self.tape = Tape(folding=True)
+        self.xp = Symbols(careful)
+        self.live = source.live(roots)
+        self.done: dict[Any, Any] = {}
+        self.ids: dict[Any, Ids] = {}
+        self.pulled: dict[int, list[Any]] = {}
+        self._classify()
+
+    # --- what is equal to what --------------------------------------------------------------------------------------
+
+    def _classify(self) -> None:
+        """Hash the rows: two of one class are one computation on other elements of the same arrays."""
+        rows, shapes = self.source.rows, self.source.shapes
+        n = len(rows)
+        uses = np.zeros(n, np.int64)
+        arguments = np.zeros((3, n), np.int64)
+        kinds: list[int] = [0] * n
+        known: dict[tuple[int, ...], int] = {}
+        absorbed = bytearray(n)
+        for i in self.live:
+            for a in self.source.arguments(i):
+                uses[a] += 1
+        for i in self.live:
+            row = rows[i]
+            if row[0] == ADD and i not in shapes:
+                for a in row[1:]:
+                    if uses[a] == 1 and rows[a][0] == ADD and a not in shapes:
+                        absorbed[a] = 1
+        alone = -1
+        get = known.setdefault
+        for i in self.live:
+            row = rows[i]
+            code = row[0]
+            if i in shapes or code in (INPUT, COTANGENT, ALIAS) or len(row) > 4:
+                kinds[i] = alone
+                alone -= 1
+                continue
+            if code == ELEMENT:
+                key = (code, row[1])
+                arguments[0, i], arguments[1, i] = row[1:]
+            elif code == CONSTANT:
+                key = row
+            else:
+                k = len(row)
+                arguments[: k - 1, i] = row[1:]
+                if k == 3:
+                    key = (code, kinds[row[1]], kinds[row[2]], absorbed[i])
+                elif k == 2:
+                    key = (code, kinds[row[1]])
+                else:
+                    key = (code, *(kinds[a] for a in row[1:]))
+            kinds[i] = get(key, len(known))
+        self.kinds, self.absorbed, self.args = kinds, absorbed, arguments
+
+    def _terms(self, index: int) -> list[int]:
+        """The terms of the sum that a row of additions is, through additions that serve nothing else."""
+        rows, absorbed = self.source.rows, self.absorbed
+        terms, stack = [], [index]
+        while stack:
+            i = stack.pop()
+            if i == index or absorbed[i]:
+                _, a, b = rows[i]
+                stack += (b, a)
+            else:
+                terms.append(i)
+        return terms
+
+    # --- the walk ---------------------------------------------------------------------------------------------------
+
+    def row(self, index: int) -> Any:
+        """The symbol (or number) on the new tape of a row of the old one."""
+        return self._run(index)
+
+    def many(self, indices: Ids) -> Any:
+        """The array of many rows of one class."""
+        return self._run(self._key(indices))
+
+    def _key(self, ids: Ids) -> Any:
+        """The key of an array of rows without axes along which nothing changes; a single row is its own key."""
+        if ids.size == 1:
+            return int(ids.flat[0])
+        key = (ids.shape, ids.tobytes())
+        self.ids.setdefault(key, ids)
+        return key
+
+    def _run(self, key: Any) -> Any:
+        """The result of a job and of all the jobs it waits for; a stack of its own, since graphs are deep."""
+        if key in self.done:
+            return self.done[key]
+        stack, send = [(key, self._job(key))], None
+        while stack:
+            key, job = stack[-1]
+            try:
+                need = job.send(send)
+            except StopIteration as stop:
+                self.done[key] = send = stop.value
+                stack.pop()
+                continue
+            if need in self.done:
+                send = self.done[need]
+            else:
+                stack.append((need, self._job(need)))
+                send = None
+        return send
+
+    def _job(self, key: Any) -> Generator[Any, Any, Any]:
+        return self._single(key) if isinstance(key, int) else self._array(self.ids[key])
+
+    # --- one row ----------------------------------------------------------------------------------------------------
+
+    def _single(self, index: int) -> Generator[Any, Any, Any]:
+        source, tape = self.source, self.tape
+        row = source.rows[index]
+        code, shape, dtype = row[0], source.shape(index), source.dtype(index)
+        if code == INPUT:
+            return wrap(tape, tape.input(source.inputs[row[1]], shape, dtype))
+        if code == CONSTANT:
+            return source.constants[row[1]]
+        if code == COTANGENT:
+            gradients = yield from self._pull(row[1])
+            return gradients[row[2]]
+        if code == ELEMENT:
+            array = yield row[1]
+            return self._places(array, source.shape(row[1]), np.array(row[2]))
+        if code < 0:
+            inner = yield row[1]
+            if not isinstance(inner, Traced):
+                inner = constant(tape, inner)
+            return wrap(tape, tape.row((code, inner.index, *row[2:]), shape, dtype))
+        if code == ADD and index not in source.shapes:
+            return (yield from self._sum(np.array([index]), ()))
+        op, params = source.operation(code)
+        if op is STACK:
+            ids = np.array(row[1:])
+            if len(set(row[1:])) >= self.least and len({self.kinds[i] for i in row[1:]}) == 1 and self.kinds[row[1]] >= 0:
+                array = yield self._key(ids)
+                return array
+        args = []
+        for a in row[1:]:
+            args.append((yield a))
+        return self._apply(op, args, params)
+
+    def _apply(self, op: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        if not any(isinstance(a, Traced) for a in args):
+            if op.elementwise:
+                return op(*args, **params)
+            args = [constant(self.tape, a) for a in args]
+        return wrap(self.tape, self.tape.apply(op, [enter(self.tape, a) for a in args], params))
+
+    def _pull(self, number: int) -> Generator[Any, Any, list[Any]]:
+        """The gradients of a backward pass, in the order of its targets."""
+        if number in self.pulled:
+            return self.pulled[number]
+        pull = self.source.pulls[number]
+        seeds = []
+        for y, g in pull.seeds:
+            at = yield y
+            start = yield g
+            if isinstance(at, Traced):
+                seeds.append((at.index, start if isinstance(start, Traced) else constant(self.tape, start)))
+        targets = []
+        for target in pull.targets:
+            targets.append((yield target))
+        whole, parts = cotangents(self.tape, seeds, [t.index for t in targets], self.xp) if seeds else ({}, {})
+        found = []
+        for target in targets:
+            g = whole.get(target.index)
+            pieces = parts.get(target.index, [])
+            found.append(self._gradient(target, g, pieces))
+        self.pulled[number] = found
+        return found
+
+    def _gradient(self, target: Any, whole: Any, pieces: list[Any]) -> Any:
+        if not self.deep:
+            return Gradient(target, whole, pieces)
+        total = filled(self.tape, target, 0.0) if whole is None else whole
+        for where, g in pieces:
+            index = np.unravel_index(where, target.shape)
+            piece = ops.scatter(g, index=index, shape=target.shape) if target.shape else g
+            total = total + piece
+        return total
+
+    # --- many rows in step ------------------------------------------------------------------------------------------
+
+    def _array(self, ids: Ids) -> Generator[Any, Any, Any]:
+        """The array whose elements are these rows, all of one class; in the shape of `ids`."""
+        source = self.source
+        row = source.rows[int(ids.flat[0])]
+        code = row[0]
+        if code == ELEMENT:
+            array = yield row[1]
+            return self._places(array, source.shape(row[1]), self.args[1][ids])
+        if code == ADD and self.deep:
+            return (yield from self._sum(ids.reshape(-1), ids.shape))
+        if code == DETACHED:
+            inner = yield from self._argument(self.args[0][ids])
+            return wrap(self.tape, self.tape.row((code, inner.index), inner.shape, inner.dtype))
+        args = []
+        for k in range(len(row) - 1):
+            args.append((yield from self._argument(self.args[k][ids])))
+        op, params = source.operation(code)
+        return self._apply(op, args, params)
+
+    def _argument(self, ids: Ids) -> Generator[Any, Any, Any]:
+        """An array of rows as an argument: computed once where it does not change, and broadcast along there."""
+        varies = varying(ids)
+        index = tuple(slice(None) if v else 0 for v in varies)
+        found = yield self._key(ids[index])
+        kept = tuple(n for n, v in zip(ids.shape, varies, strict=True) if v)
+        if not kept or all(varies):
+            return found
+        first = varies.index(True)
+        if all(varies[first:]):  # broadcasting adds axes in front by itself
+            return found
+        return ops.reshape(found, shape=tuple(n if v else 1 for n, v in zip(ids.shape, varies, strict=True)))
+
+    def _sum(self, ids: Ids, shape: tuple[int, ...]) -> Generator[Any, Any, Any]:
+        """A sum (or many, in step): terms of one class become a sum along an axis."""
+        terms = np.array([self._terms(int(i)) for i in ids]).reshape(*shape, -1)
+        order = sorted(range(terms.shape[-1]), key=lambda t: self.kinds[int(terms.reshape(-1, terms.shape[-1])[0, t])])
+        first = terms.reshape(-1, terms.shape[-1])[0]
+        groups = [list(g) for _, g in groupby(order, key=lambda t: self.kinds[int(first[t])])]
+        groups.sort(key=lambda g: g[0])  # in the order in which they were written
+        total: Any = None
+        for group in groups:
+            if len(group) >= self.least and self.kinds[int(first[group[0]])] >= 0:
+                part = yield from self._rolled(terms[..., group])
+                total = part if total is None else total + part
+                continue
+            for t in group:
+                part = yield from self._argument(terms[..., t]) if shape else iter_key(int(terms[..., t]))
+                total = part if total is None else total + part
+        return total
+
+    def _rolled(self, ids: Ids) -> Generator[Any, Any, Any]:
+        """Terms of one class, summed along the last axis of `ids`."""
+        row = self.source.rows[int(ids.flat[0])]
+        if self.deep and row[0] == MULTIPLY and ids.ndim > 1:
+            product = yield from self._product(self.args[0][ids], self.args[1][ids])
+            if product is not None:
+                return product
+        found = yield from self._argument(ids)
+        if not varying(ids)[-1]:  # one term, many times
+            return found * float(ids.shape[-1])
+        return ops.sum(found, axis=-1)
+
+    def _product(self, a: Ids, b: Ids) -> Generator[Any, Any, Any]:
+        """Σ a · b along the last axis as a matrix product, where a and b vary along different other axes; else None."""
+        in_a, in_b = varying(a), varying(b)
+        if not (in_a[-1] and in_b[-1]):
+            return None
+        rows = [k for k in range(a.ndim - 1) if in_a[k]]
+        columns = [k for k in range(a.ndim - 1) if in_b[k]]
+        if set(rows) & set(columns) or not (rows or columns):
+            return None
+        if columns and (not rows or columns[0] < rows[0]):  # the factor of the first axes stands on the left
+            a, b, in_a, in_b, rows, columns = b, a, in_b, in_a, columns, rows
+        left = yield self._key(a[tuple(slice(None) if v else 0 for v in in_a)])
+        right = yield self._key(b[tuple(slice(None) if v else 0 for v in in_b)])
+        size = a.shape[-1]
+        left = ops.reshape(left, shape=(-1, size))
+        right = ops.reshape(right, shape=(-1, size)).T if columns else right
+        product = left @ right
+        where = rows + columns
+        product = ops.reshape(product, shape=tuple(a.shape[k] for k in where))
+        order = sorted(range(len(where)), key=where.__getitem__)
+        if order != list(range(len(where))):
+            product = ops.permute_dims(product, axes=tuple(order))
+        return ops.reshape(product, shape=tuple(a.shape[k] if k in where else 1 for k in range(a.ndim - 1)))
+
+    # --- elements of arrays -----------------------------------------------------------------------------------------
+
+    def _places(self, array: Any, shape: tuple[int, ...], offsets: Any) -> Any:
+        """The elements of an array at these offsets."""
+        if isinstance(array, Gradient):
+            return array.at(offsets, self.tape)
+        if not self.deep:
+            if offsets.ndim:
+                return wrap(self.tape, self.tape.lanes(array.index, offsets))
+            return wrap(self.tape, self.tape.row((ELEMENT, array.index, int(offsets))))
+        if not offsets.ndim:
+            return array[tuple(int(i) for i in np.unravel_index(int(offsets), shape))] if shape else array
+        return strided(array, shape, offsets)
+
+
+class Gradient:
+    """The gradient of an array of which single numbers were used: contributions at offsets.
+
+    Attributes:
+        target: the array.
+        whole: a contribution to all of it, or None.
+        parts: contributions at one offset, or at many.
+    """
+
+    def __init__(self, target: Any, whole: Any, parts: list[Any]) -> None:
+        self.target, self.whole, self.parts = target, whole, parts
+
+    def at(self, offsets: Any, tape: Tape) -> Any:
+        """The elements at these offsets: one as a number, many as an array."""
+        raise NotImplementedError
+
+
+def iter_key(key: Any) -> Generator[Any, Any, Any]:
+    """A job that waits for one other."""
+    return (yield key)
+
+
+def varying(ids: Ids) -> list[bool]:
+    """Along which axes the ids change."""
+    return [n > 1 and bool((ids != ids.take([0], axis=k)).any()) for k, n in enumerate(ids.shape)]
+
+
+def filled(tape: Tape, like: Any, x: float) -> Any:
+    """An array of one number, in the shape of another."""
+    return ops.broadcast_to(constant(tape, x), shape=like.shape) if like.shape else constant(tape, x)
+
+
+def strided(array: Any, shape: tuple[int, ...], offsets: Any) -> Any:
+    """The elements of an array at offsets, as views of it where the offsets are regular."""
+    steps = [int(offsets.take(1, axis=k).flat[0] - offsets.flat[0]) for k in range(offsets.ndim)]
+    start = int(offsets.flat[0])
+    regular = start + sum(
+        (np.arange(n) * s).reshape([-1 if j == k else 1 for j in range(offsets.ndim)])
+        for k, (n, s) in enumerate(zip(offsets.shape, steps, strict=True))
+    )
+    order = sorted(range(offsets.ndim), key=lambda k: -steps[k])
+    packed = tuple(offsets.shape[k] for k in order)
+    size = offsets.size
+    if (regular == offsets).all() and tuple(steps[k] for k in order) == contiguous(packed):
+        whole = size == int(np.prod(shape))
+        flat = array if whole and len(shape) == len(packed) else ops.reshape(array, shape=(-1,))
+        if not whole:
+            flat = flat[start : start + size]
+        found = ops.reshape(flat, shape=packed)
+        axes = tuple(int(k) for k in np.argsort(order))
+        return ops.permute_dims(found, axes=axes) if axes != tuple(range(len(axes))) else found
+    return _columns(array, shape, offsets, start, steps, regular)
+
+
+def _columns(
+    array: Any, shape: tuple[int, ...], offsets: Any, start: int, steps: list[int], regular: Any
+) -> Any:
+    """Offsets along some axes of the array only, such as a column; a gather where that does not fit either."""
+    if (regular == offsets).all():
+        strides = contiguous(shape)
+        first = np.unravel_index(start, shape)
+        index: list[Any] = [int(i) for i in first]
+        used = []
+        for n, step in zip(offsets.shape, steps, strict=True):
+            fits = [k for k, s in enumerate(strides) if s == step and index[k] + n <= shape[k] and k not in used]
+            if not fits:
+                break
+            index[fits[0]] = slice(index[fits[0]], index[fits[0]] + n)
+            used.append(fits[0])
+        else:
+            part = array[tuple(index)]
+            axes = tuple(sorted(used).index(k) for k in used)
+            return ops.permute_dims(part, axes=axes) if axes != tuple(range(len(axes))) else part
+    return ops.getitem(ops.reshape(array, shape=(-1,)), index=offsets)

@@ -1,0 +1,338 @@
+"""The tape: what was traced, as rows of integers in which equal computations are one row.
+
+A row is `(code, *arguments)`: the arguments are numbers of earlier rows, so the tape is in topological order; the code
+says which op, with which parameters. A row that would repeat an earlier one is that one (value numbering), because the
+rows are their own dictionary keys. Shapes and dtypes are kept for arrays only: a row without them is a float64 number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import ops
+from ..ops import Op, shape_of
+from ..ops.namespaces import is_number, numpy_reading
+
+INPUT, ALIAS, ELEMENT, LANES, CONSTANT, DETACHED, COTANGENT, LOOP = range(-1, -9, -1)
+"""Codes of rows that no op made.
+
+`(INPUT, k)`: an array given from outside. `(ALIAS, row, transform)`: the same numbers, as an argument of a transform
+that differentiates by it. `(ELEMENT, array, offset)`: one number of an input, an alias or a gradient; `(LANES, array,
+k)`: many of them, at the k-th array of offsets. `(CONSTANT, k)`: a number. `(DETACHED, row)`: the same, with no gradient
+flowing through it. `(COTANGENT, pull, k)`: a gradient that is still to be worked out. `(LOOP, loop, k)`: what a loop
+leaves."""
+
+ARGUMENTS: dict[int, tuple[int, ...]] = {INPUT: (), ALIAS: (1,), ELEMENT: (1,), LANES: (1,), CONSTANT: (), DETACHED: (1,)}
+"""Which entries of such a row are rows."""
+
+BOOLEAN = np.dtype(bool)
+FLOAT64 = np.dtype(np.float64)
+
+_PLAIN: dict[Op, int] = {}
+_OPS: list[Op] = []
+_WITH_PARAMS = 1_000_000  # codes from here on are of one tape: an op with parameters
+_BOOLEAN_OPS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}
+_BOOLEAN_OPS |= {"logical_and", "logical_or", "logical_not"}
+
+
+_MOVING = {ops.reshape, ops.permute_dims, ops.broadcast_to, ops.sum_to, ops.astype}
+_SPREADING = {ops.reshape, ops.broadcast_to, ops.expand_dims}
+
+
+def code_of(op: Op) -> int:
+    """The code of an op without parameters."""
+    code = _PLAIN.get(op)
+    if code is None:
+        code = _PLAIN[op] = len(_OPS)
+        _OPS.append(op)
+    return code
+
+
+class Pull(NamedTuple):
+    """A backward pass that is still to be worked out: rows with their cotangents' rows, and the rows it is asked for."""
+
+    seeds: list[tuple[int, int]]
+    targets: list[int]
+
+
+class Tape:
+    """Rows, and what they refer to.
+
+    Args:
+        folding: whether ops are simplified as they are written: constants computed, x · 1 and x + 0 left out.
+
+    Attributes:
+        rows: `(code, *arguments)`, each argument an earlier row (or an index into one of the lists below).
+        constants: the numbers of CONSTANT rows.
+        inputs: what INPUT rows stand for: a path into the arguments, or a captured array or node.
+        pulls, loops: what COTANGENT and LOOP rows stand for.
+        offsets: the places of LANES rows.
+        shapes, dtypes: of the rows that are no float64 number.
+        parts: the rows of parts of arrays, by the row of the array and the index.
+        capture: gives the row of something from outside of the arguments; `None` where nothing may come from there.
+        names: what the user called a row.
+    """
+
+    def __init__(self, folding: bool = False) -> None:
+        self.folding = folding
+        self.rows: list[tuple[int, ...]] = []
+        self.known: dict[tuple[int, ...], int] = {}
+        self.constants: list[Any] = []
+        self.inputs: list[Any] = []
+        self.pulls: list[Pull] = []
+        self.loops: list[Any] = []
+        self.offsets: list[np.ndarray[Any, Any]] = []
+        self.shapes: dict[int, tuple[int, ...]] = {}
+        self.dtypes: dict[int, np.dtype[Any]] = {}
+        self.names: dict[int, str] = {}
+        self.parts: dict[tuple[int, tuple[int, ...]], int] = {}
+        self.capture: Callable[[Any], int] | None = None
+        self._constants: dict[tuple[type, str], int] = {}
+        self._applied: list[tuple[Op, dict[str, Any]]] = []
+        self._codes: dict[Any, int] = {}
+
+    def close(self) -> None:
+        """Nothing is written any more."""
+        self.known = _Closed()
+
+    # --- rows -------------------------------------------------------------------------------------------------------
+
+    def row(self, key: tuple[int, ...], shape: tuple[int, ...] = (), dtype: np.dtype[Any] = FLOAT64) -> int:
+        """The number of a row, new or known."""
+        index = self.known.get(key)
+        if index is None:
+            index = self.known[key] = len(self.rows)
+            self.rows.append(key)
+            if shape:
+                self.shapes[index] = shape
+            if dtype is not FLOAT64 and dtype != FLOAT64:
+                self.dtypes[index] = dtype
+        return index
+
+    def constant(self, x: Any) -> int:
+        """The row of a plain number."""
+        key = (type(x), repr(x))
+        k = self._constants.get(key)
+        if k is None:
+            k = self._constants[key] = len(self.constants)
+            self.constants.append(x)
+        return self.row((CONSTANT, k))
+
+    def input(self, what: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+        """The row of an array that is given from outside; asked for twice, it is two."""
+        self.inputs.append(what)
+        return self.row((INPUT, len(self.inputs) - 1), shape, dtype)
+
+    def lanes(self, array: int, offsets: np.ndarray[Any, Any]) -> int:
+        """The row of many numbers of an array (C order), in the shape of their offsets."""
+        key = (LANES, array, offsets.shape, offsets.tobytes())
+        k = self._codes.get(key)
+        if k is None:
+            k = self._codes[key] = len(self.offsets)
+            self.offsets.append(offsets)
+        return self.row((LANES, array, k), offsets.shape)
+
+    def arguments(self, index: int) -> tuple[int, ...]:
+        """The rows that a row is computed from; of a COTANGENT its seeds, of a LOOP what goes in."""
+        row = self.rows[index]
+        code = row[0]
+        if code >= 0:
+            return row[1:]
+        if code == COTANGENT:
+            pull = self.pulls[row[1]]
+            return (*(i for seed in pull.seeds for i in seed), *pull.targets)
+        if code == LOOP:
+            return tuple(self.loops[row[1]].arguments)
+        return tuple(row[k] for k in ARGUMENTS[code])
+
+    def live(self, roots: Sequence[int]) -> list[int]:
+        """The rows that the roots are computed from, in order."""
+        needed = bytearray(len(self.rows))
+        for root in roots:
+            needed[root] = 1
+        for index in range(len(self.rows) - 1, -1, -1):
+            if needed[index]:
+                for a in self.arguments(index):
+                    needed[a] = 1
+        return [i for i, n in enumerate(needed) if n]
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """The shape of a row."""
+        return self.shapes.get(index, ())
+
+    def dtype(self, index: int) -> np.dtype[Any]:
+        """The dtype of a row."""
+        return self.dtypes.get(index, FLOAT64)
+
+    def is_constant(self, index: int) -> bool:
+        """Whether a row is a plain number."""
+        return self.rows[index][0] == CONSTANT
+
+    def number(self, index: int) -> Any:
+        """The plain number of a CONSTANT row."""
+        return self.constants[self.rows[index][1]]
+
+    # --- ops --------------------------------------------------------------------------------------------------------
+
+    def code(self, op: Op, params: dict[str, Any]) -> int:
+        """The code of an op with its parameters."""
+        if not params:
+            return code_of(op)
+        key = (op, *((name, _hashable(p)) for name, p in params.items()))
+        code = self._codes.get(key)
+        if code is None:
+            code = self._codes[key] = _WITH_PARAMS + len(self._applied)
+            self._applied.append((op, params))
+        return code
+
+    def operation(self, code: int) -> tuple[Op, dict[str, Any]]:
+        """The op and the parameters of a code from 0 on."""
+        return self._applied[code - _WITH_PARAMS] if code >= _WITH_PARAMS else (_OPS[code], {})
+
+    def apply(self, op: Op, args: Sequence[int], params: dict[str, Any]) -> int:
+        """The row of an op on rows; its shape is worked out, and refused as the op itself would refuse it."""
+        if self.folding:
+            folded = self._folded(op, args, params)
+            if folded is not None:
+                return folded
+        if not params and op.elementwise and not any(a in self.shapes or a in self.dtypes for a in args):
+            dtype = BOOLEAN if op.name in _BOOLEAN_OPS else FLOAT64
+            return self.row((code_of(op), *args), (), dtype)
+        key = (self.code(op, params), *args)
+        index = self.known.get(key)
+        return self.row(key, *self._infer(op, args, params)) if index is None else index
+
+    def filling(self, index: int) -> float | None:
+        """The number that an array is filled with, if it is one constant, broadcast."""
+        while True:
+            code, *args = self.rows[index]
+            if code == CONSTANT:
+                x = self.constants[args[0]]
+                return x if type(x) in (float, int) else None
+            if code < 0 or self.operation(code)[0] not in _SPREADING:
+                return None
+            index = args[0]
+
+    def _folded(self, op: Op, args: Sequence[int], params: dict[str, Any]) -> int | None:
+        """The row that an op comes to without being computed, if there is one.
+
+        What is left out is exact: x · 1, x / 1, x + 0 and x − 0 (but for the sign of a zero), −(−x), moves that move
+        nothing. x · 0 is not 0 for an infinite x.
+        """
+        if op in _MOVING:
+            (x,) = args
+            if op is ops.permute_dims:
+                given = params.get("axes")
+                axes = tuple(given) if given is not None else tuple(reversed(range(len(self.shape(x)))))
+                if (inner := self._made_by(x, ops.permute_dims)) is not None:
+                    before = self.operation(self.rows[x][0])[1]["axes"]
+                    return self.apply(op, [inner], {"axes": tuple(before[a] for a in axes)})
+                if axes == tuple(range(len(axes))):
+                    return x
+                return None if given is not None else self.apply(op, [x], {"axes": axes})
+            if op is ops.astype:
+                same = np.dtype(params["dtype"]) == self.dtype(x)
+            else:
+                shape = tuple(params["shape"])
+                if -1 in shape:
+                    known = -math.prod(shape)
+                    return self.apply(
+                        op, [x], {"shape": tuple(math.prod(self.shape(x)) // known if n == -1 else n for n in shape)}
+                    ) if known else None
+                same = shape == self.shape(x)
+                if op is ops.reshape and not same and (inner := self._made_by(x, ops.reshape)) is not None:
+                    return self.apply(op, [inner], {"shape": shape})
+                if op is ops.sum_to and (number := self.filling(x)) is not None:
+                    count = math.prod(self.shape(x)) // max(math.prod(shape), 1)
+                    return self.apply(ops.broadcast_to, [self.constant(number * float(count))], {"shape": shape})
+            return x if same else None
+        if not op.elementwise or params:
+            return None
+        if op is ops.negative:
+            return self._made_by(args[0], ops.negative)
+        if all(self.is_constant(a) for a in args):
+            y = op(*(self.number(a) for a in args))
+            return self.constant(y if type(y) is bool else float(y))
+        if op in (ops.add, ops.multiply, ops.subtract, ops.divide):
+            neutral = 0 if op in (ops.add, ops.subtract) else 1
+            sides = (0, 1) if op in (ops.add, ops.multiply) else (1,)
+            for k in sides:
+                if self.filling(args[k]) == neutral and self._result_is(args[1 - k], args[k]):
+                    return args[1 - k]
+            if op is ops.multiply:
+                for k in (0, 1):
+                    if self.filling(args[k]) == -1 and self._result_is(args[1 - k], args[k]):
+                        return self.apply(ops.negative, [args[1 - k]], {})
+        return None
+
+    def _made_by(self, index: int, op: Op) -> int | None:
+        """The argument of a row, if it is this op of one argument."""
+        row = self.rows[index]
+        return row[1] if row[0] >= 0 and self.operation(row[0])[0] is op else None
+
+    def _result_is(self, x: int, other: int) -> bool:
+        """Whether x has the shape and dtype that x and the other would be broadcast to."""
+        shape = self.shape(x)
+        fits = np.broadcast_shapes(shape, self.shape(other)) == shape
+        return fits and self.dtype(x).kind == "f" and (self.is_constant(other) or self.dtype(x) == self.dtype(other))
+
+    def _infer(
+        self, op: Op, args: Sequence[int], params: dict[str, Any]
+    ) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """The shape and dtype of an op's result: by NumPy's own rules, on stand-ins as small as they can be."""
+        stand_ins: list[Any] = []
+        for a in args:
+            if self.is_constant(a):
+                stand_ins.append(self.number(a))
+            elif op.elementwise:  # the dtype from single numbers, the shape from the shapes
+                stand_ins.append(np.ones((1,) * min(1, len(self.shape(a))), self.dtype(a)))
+            else:
+                stand_ins.append(np.zeros(self.shape(a), self.dtype(a)))
+        shapes = [self.shape(a) for a in args]
+        try:
+            if op.elementwise:
+                shape = np.broadcast_shapes(*shapes, *(shape_of(p) for p in params.values()))
+                with numpy_reading.quiet():
+                    y = getattr(numpy_reading, op.name)(*stand_ins, **params)
+                return tuple(shape), np.asarray(y).dtype
+            if op.name == "matmul" and all(len(s) > 1 for s in shapes) and shapes[0][-1] == shapes[1][-2]:
+                stand_ins = [stand_ins[0][..., :1], stand_ins[1][..., :1, :]]  # the inner size leaves no trace
+            with numpy_reading.quiet():
+                y = op.on_arrays(stand_ins, params, stand_ins)[0]
+            return tuple(y.shape), y.dtype
+        except (ValueError, TypeError, IndexError) as error:
+            if isinstance(error, ops.OpError):
+                raise
+            raise op.complaint(error, [_Shown(s, self.dtype(a)) for s, a in zip(shapes, args, strict=True)], params) from error
+
+
+class _Closed(dict[tuple[int, ...], int]):
+    """In place of the rows of a tape that is complete."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        raise RuntimeError(
+            "compile: a traced value was used after the function had returned; it was kept in a global, an attribute or "
+            "a closure. Return it from the compiled function instead."
+        )
+
+
+class _Shown(NamedTuple):
+    """How an error shows a traced array: by its shape and dtype."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def _hashable(x: Any) -> Any:
+    """A parameter as a dictionary key; an array by its identity, since it is kept on the tape."""
+    if isinstance(x, (tuple, list)):
+        return (type(x), *map(_hashable, x))
+    if isinstance(x, slice):
+        return (slice, x.start, x.stop, x.step)
+    if is_number(x):
+        return (type(x), x, math.copysign(1.0, x) if isinstance(x, float) else 1.0)
+    return x if isinstance(x, (str, type(None), type(Ellipsis), np.dtype)) else id(x)

@@ -1,0 +1,545 @@
+"""Tracing: a function is run once on symbols, which write what it computes onto a tape.
+
+A symbol has a shape and a dtype and no numbers. `Symbol` stands for an array, `Number` for a single float; both are
+nodes, so the ops of the table, NumPy's functions, `grad` and its kin take them as they take a `Tensor` and a `Value`.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .. import ops
+from ..graph import Node, is_node
+from ..ops import TABLE, Op, shape_of
+from ..ops.namespaces import BY_TYPE, is_number, numpy_reading
+from ..tensor import Tensor
+from ..value import Value
+from .tape import ALIAS, BOOLEAN, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, Pull, Tape, code_of
+
+PACKAGE = str(Path(__file__).parent.parent)
+
+
+class TraceError(TypeError):
+    """Something that needs numbers, where there are only symbols."""
+
+
+def user_line() -> str:
+    """`file:line` of the innermost frame outside of this package and of libraries."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(PACKAGE) and "site-packages" not in file and not file.startswith("<__array_function__"):
+            return f"{file}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]  # the outermost frame has none
+    return "?"
+
+
+def refuse(what: str, instead: str) -> NoReturn:
+    """Raise the error of a traced value that was asked for its number."""
+    raise TraceError(
+        f"compile: {what} at {user_line()}, while the function was traced: it has a shape but no number yet. {instead}"
+    )
+
+
+def refuse_frozen(what: str) -> NoReturn:
+    """Raise the error of a number whose origin is not known."""
+    raise TraceError(
+        f"compile: {what} was used at {user_line()} while the function was traced: it may come from an array, and would "
+        "stay the same in every later call. Give the array as an argument; a constant is float(...)."
+    )
+
+
+class StandIn:
+    """What a symbol has for `.data`: a shape and a dtype, and nothing to compute with."""
+
+    traced = True
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype, self.ndim, self.device = shape, dtype, len(shape), "cpu"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__array"):
+            raise AttributeError(name)
+        refuse(f".data.{name} of a traced value was asked for", "Compute with the value itself, by the ops of this package.")
+
+
+def _no_number(what: str, instead: str) -> Callable[..., NoReturn]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        refuse(what, instead)
+
+    return method
+
+
+_BRANCH = "Choose with tn.where, tn.maximum or tn.minimum; or make what the branch depends on a static argument (static=)."
+_PLAIN = "Return it from the function and look at it there; or make the argument it comes from a static argument (static=)."
+_IN_PLACE = "Build the new array by tn.where, tn.concat or tn.stack, and return it."
+
+
+class Traced:
+    """What `Symbol` and `Number` share: a place on a tape."""
+
+    __slots__ = ()
+
+    traced = True
+    tape: Tape
+    index: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape."""
+        return self.tape.shapes.get(self.index, ())
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype."""
+        return self.tape.dtype(self.index)
+
+    @property
+    def data(self) -> Any:
+        """A stand-in without numbers."""
+        return StandIn(self.shape, self.dtype)
+
+    @property
+    def op(self) -> Op | None:
+        """The op that made it."""
+        code = self.tape.rows[self.index][0]
+        return self.tape.operation(code)[0] if code >= 0 else None
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters of the op."""
+        code = self.tape.rows[self.index][0]
+        return self.tape.operation(code)[1] if code >= 0 else {}
+
+    @property
+    def parents(self) -> tuple[Any, ...]:
+        """The arguments of the op, as symbols and plain numbers."""
+        code, *args = self.tape.rows[self.index]
+        return tuple(wrap(self.tape, a) for a in args) if code >= 0 else ()
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to it."""
+        return self.tape.rows[self.index][0] != DETACHED and self.dtype.kind == "f"
+
+    @property
+    def name(self) -> str | None:
+        """What the user called it."""
+        return self.tape.names.get(self.index)
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        if name is not None:
+            self.tape.names.setdefault(self.index, name)
+
+    @classmethod
+    def record(cls, op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Write an op onto the tape of its first symbol."""
+        tape: Tape = next(a.tape for a in args if isinstance(a, Traced))
+        return wrap(tape, tape.apply(op, [enter(tape, a) for a in args], params))
+
+    def enter(self, transform: int) -> Any:
+        """This value as an argument of a transform: the same numbers, to differentiate by."""
+        tape, row = self.tape, self.tape.rows[self.index]
+        if row[0] == ELEMENT:
+            array = tape.row((ALIAS, row[1], transform), tape.shape(row[1]), tape.dtype(row[1]))
+            return wrap(tape, tape.row((ELEMENT, array, row[2])))
+        return wrap(tape, tape.row((ALIAS, self.index, transform), self.shape, self.dtype))
+
+    @classmethod
+    def pullback(cls, seeds: Sequence[tuple[Any, Any]], targets: Sequence[Any]) -> list[Any]:
+        """The cotangent of each target, noted to be worked out when the program is lowered.
+
+        What is asked of elements is asked of their whole array, once.
+        """
+        tape: Tape = targets[0].tape
+        pull = Pull([(y.index, enter(tape, g)) for y, g in seeds], [])
+        tape.pulls.append(pull)
+        number = len(tape.pulls) - 1
+        places: dict[int, int] = {}
+
+        def gradient(target: int) -> int:
+            if target not in places:
+                places[target] = len(pull.targets)
+                pull.targets.append(target)
+            return tape.row((COTANGENT, number, places[target]), tape.shape(target), tape.dtype(target))
+
+        found = []
+        for x in targets:
+            row = tape.rows[x.index]
+            if row[0] == ELEMENT:
+                found.append(wrap(tape, tape.row((ELEMENT, gradient(row[1]), row[2]))))
+            else:
+                found.append(wrap(tape, gradient(x.index)))
+        return found
+
+    def detach(self) -> Any:
+        """The same, with no gradient flowing through it."""
+        return wrap(self.tape, self.tape.row((DETACHED, self.index), self.shape, self.dtype))
+
+    def seed(self) -> Any:
+        """The cotangent 1."""
+        if math.prod(self.shape) != 1:
+            raise ValueError(f"grad: {ops.describe(self)} has {math.prod(self.shape)} elements; expected a scalar.")
+        return symbols.ones_like(self)
+
+    def own(self, g: Any, shared: bool) -> Any:
+        """The gradient as it is."""
+        return g
+
+    def as_cotangent(self, g: Any) -> Any:
+        """A cotangent from the user, checked against the shape."""
+        g = np.asarray(g, self.dtype) if isinstance(g, (list, tuple)) else g
+        if tuple(shape_of(g)) != self.shape:
+            raise ValueError(f"vjp: the cotangent has shape {tuple(shape_of(g))}; expected {self.shape}.")
+        return wrap(self.tape, enter(self.tape, g))
+
+    def push(self, tangents: Sequence[Any], create_graph: bool) -> Any:
+        """The tangent, given those of the arguments."""
+        op, params, parents = self.op, self.params, self.parents
+        assert op is not None
+        if op.elementwise:
+            return op.jvp(symbols, tangents, self, parents, params)
+        raise TraceError(f"compile: forward mode through {op.name} is not compiled; use reverse mode (vjp, grad).")
+
+    def backward(self, cotangent: Any = None, *, create_graph: bool = False) -> NoReturn:
+        """Refused: it writes to `.grad`."""
+        refuse("backward() was called on a traced value", "Use tn.value_and_grad, which returns the gradients.")
+
+    __bool__ = _no_number("a branch (if, while, and, or, assert) on a traced value", _BRANCH)
+    __float__ = _no_number("float() of a traced value", _PLAIN)
+    __int__ = _no_number("int() of a traced value", _PLAIN)
+    __index__ = _no_number("an index or a range() from a traced value", _PLAIN)
+    __round__ = _no_number("round() of a traced value", _PLAIN)
+    __str__ = _no_number("printing (str) of a traced value", _PLAIN)
+    __format__ = _no_number("formatting of a traced value", _PLAIN)
+    __array__ = _no_number("a NumPy array was made of a traced value, or a traced value was written into one", _IN_PLACE)
+    __setitem__ = _no_number("an assignment to elements of a traced array", _IN_PLACE)
+    item = _no_number("item() of a traced value", _PLAIN)
+    tolist = _no_number("tolist() of a traced value", _PLAIN)
+
+    def __repr__(self) -> str:
+        return f"<traced {self.dtype} {self.shape}>"
+
+
+class Symbol(Traced, Tensor):
+    """An array that is traced."""
+
+    __slots__ = ("index", "tape", "view")
+
+    rank = 4
+
+    view: tuple[int, int, tuple[int, ...]] | None
+    """Where its elements are, if it is a part of an input: the row of the input, an offset, and strides, in elements."""
+
+    __hash__ = object.__hash__
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len: a traced scalar has no length.")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        n = len(self)
+        if self.view is None or self.ndim > 1 or not _is_number(self.dtype):
+            return (self[i] for i in range(n))
+        base, offset, (stride,) = self.view
+        return iter([_element(self.tape, base, offset + i * stride) for i in range(n)])
+
+    def __getitem__(self, index: Any) -> Any:
+        parts = index if type(index) is tuple else (index,)
+        if self.view is None or not all(type(i) is int for i in parts):
+            return self._part(index)
+        base, offset, strides = self.view
+        if len(parts) > len(strides):
+            return self._part(index)  # refused there
+        for i, n, stride in zip(parts, self.shape, strides, strict=False):
+            if not -n <= i < n:
+                return self._part(index)  # refused there
+            offset += (i + n if i < 0 else i) * stride
+        if len(parts) == len(strides) and _is_number(self.dtype):
+            return _element(self.tape, base, offset)
+        key = (self.index, parts)
+        known = self.tape.parts.get(key)
+        if known is None:
+            part = self._part(index)
+            known = self.tape.parts[key] = part.index
+        part = wrap(self.tape, known)
+        if len(parts) < len(strides):
+            part.view = (base, offset, strides[len(parts) :])
+        return part
+
+    def _part(self, index: Any) -> Any:
+        for part in index if isinstance(index, tuple) else (index,):
+            if isinstance(part, Traced):
+                refuse("an index that is traced", "Choose by tn.where or a one-hot product, or make it a static argument.")
+        return super().__getitem__(index)
+
+
+class Number(Traced, Value):
+    """A float (or the truth of a comparison) that is traced."""
+
+    __slots__ = ("index", "tape")
+
+    rank = 3
+    size = 1
+    T = mT = property(lambda self: self)
+
+    __hash__ = object.__hash__
+
+    def __getattr__(self, name: str) -> Any:
+        op = TABLE.get(name)
+        if op is None or not op.method:
+            raise AttributeError(f"Number has no attribute or op {name!r}.")
+        method = _unary(op) if op.elementwise and op.arity == 1 and not op.defaults else Node.__getattr__(self, name).__func__
+        setattr(Number, name, method)
+        return getattr(self, name)
+
+    def reshape(self, *shape: Any) -> Any:
+        """The number as an array of one element."""
+        return ops.reshape(self, shape=tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
+
+    def __getitem__(self, index: Any) -> Any:
+        return ops.getitem(self, index=index)
+
+
+Symbol.array_kind = Number.array_kind = Symbol
+_new: Callable[[type[Number]], Number] = Number.__new__
+
+
+def wrap(tape: Tape, index: int) -> Any:
+    """The symbol of a row; a CONSTANT row is its plain number."""
+    row = tape.rows[index]
+    if row[0] == CONSTANT:
+        return tape.constants[row[1]]
+    if index not in tape.shapes and tape.dtypes.get(index, BOOLEAN) is BOOLEAN:
+        number = _new(Number)
+        number.tape, number.index = tape, index
+        return number
+    symbol = Symbol.__new__(Symbol)
+    symbol.tape, symbol.index = tape, index
+    symbol.view = None
+    if row[0] in (INPUT, ALIAS, COTANGENT):
+        symbol.view = (index, 0, contiguous(tape.shape(index)))
+    return symbol
+
+
+def constant(tape: Tape, x: Any) -> Any:
+    """A plain number as a symbol, for rules that ask for a node."""
+    number = Number.__new__(Number)
+    number.tape, number.index = tape, tape.constant(x)
+    return number
+
+
+def _is_number(dtype: np.dtype[Any]) -> bool:
+    """Whether an element of such an array may be traced as a float: integers become one without a loss."""
+    return dtype == np.float64 or dtype.kind in "iub"
+
+
+def _element(tape: Tape, array: int, offset: int) -> Number:
+    """One number of an input, an alias or a gradient."""
+    key = (ELEMENT, array, offset)
+    index = tape.known.get(key)
+    if index is None:
+        index = tape.known[key] = len(tape.rows)
+        tape.rows.append(key)
+    number = _new(Number)
+    number.tape, number.index = tape, index
+    return number
+
+
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of an array in C order, in elements."""
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= n
+    return tuple(reversed(strides))
+
+
+def enter(tape: Tape, x: Any) -> int:
+    """The row of an argument of an op: a symbol's, a constant's, or that of something captured."""
+    if isinstance(x, Traced):
+        if x.tape is not tape:
+            raise TraceError(
+                f"compile: a value that another trace made was used at {user_line()}; it was kept in a global, an "
+                "attribute or a closure. Return it from the compiled function instead."
+            )
+        return x.index
+    if tape.capture is not None:
+        return tape.capture(x)
+    if is_number(x):
+        return tape.constant(x.item() if isinstance(x, np.generic) else x)
+    raise TypeError(f"compile: got {ops.describe(x)}; expected a number or a traced value.")
+
+
+# --- operators on numbers, at the cost of a dictionary look-up --------------------------------------------------------
+
+
+def _unary(op: Op) -> Callable[[Number], Any]:
+    code = code_of(op)
+
+    def record(a: Number) -> Any:
+        tape = a.tape
+        if tape.folding:
+            return op(a)
+        key = (code, a.index)
+        known = tape.known
+        index = known.get(key)
+        if index is None:
+            index = known[key] = len(tape.rows)
+            tape.rows.append(key)
+        y = _new(Number)
+        y.tape = tape
+        y.index = index
+        return y
+
+    return record
+
+
+def _binary(op: Op, reverse: bool = False) -> Callable[[Number, Any], Any]:
+    code = code_of(op)
+    neutral = 0 if op is ops.add or (op is ops.subtract and not reverse) else None
+    compares = op.name in {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}
+
+    def record(a: Number, b: Any) -> Any:
+        tape = a.tape
+        kind = b.__class__
+        if kind is Number:
+            if b.tape is not tape or tape.folding:  # refused there, or simplified
+                return op(b, a) if reverse else op(a, b)
+            other = b.index
+        elif (kind is float or kind is int) and not tape.folding:
+            if b == 0 and neutral == 0:  # Python's sum starts with 0
+                return a
+            other = tape.constant(b)
+        else:
+            return op(b, a) if reverse else op(a, b)
+        key = (code, other, a.index) if reverse else (code, a.index, other)
+        known = tape.known
+        index = known.get(key)
+        if index is None:
+            index = known[key] = len(tape.rows)
+            tape.rows.append(key)
+            if compares:
+                tape.dtypes[index] = BOOLEAN
+        y = _new(Number)
+        y.tape = tape
+        y.index = index
+        return y
+
+    return record
+
+
+for _name, _op in {"add": ops.add, "sub": ops.subtract, "mul": ops.multiply, "truediv": ops.divide, "pow": ops.pow}.items():
+    setattr(Number, f"__{_name}__", _binary(_op))
+    setattr(Number, f"__r{_name}__", _binary(_op, reverse=True))
+for _name, _op in {
+    "lt": ops.less,
+    "le": ops.less_equal,
+    "gt": ops.greater,
+    "ge": ops.greater_equal,
+    "eq": ops.equal,
+    "ne": ops.not_equal,
+}.items():
+    setattr(Number, f"__{_name}__", _binary(_op))
+    setattr(Symbol, f"__{_name}__", getattr(Tensor, f"__{_name}__"))
+for _name, _op in {"neg": ops.negative, "abs": ops.abs}.items():
+    setattr(Number, f"__{_name}__", _unary(_op))
+for _name, _op in {"and": ops.logical_and, "or": ops.logical_or}.items():
+    setattr(Number, f"__{_name}__", lambda a, b, _op=_op: _op(a, b))
+    setattr(Number, f"__r{_name}__", lambda a, b, _op=_op: _op(b, a))
+Number.__invert__ = lambda a: ops.logical_not(a)  # type: ignore[attr-defined]  # NumPy's operator for logic
+
+# --- the reading of a rule by symbols ---------------------------------------------------------------------------------
+
+
+class Symbols:
+    """Symbols: `xp.exp` is the op `exp`, so that reading a rule writes it onto the tape.
+
+    Args:
+        careful: whether 0 · ∞ = 0 is kept by a choice at every product of a backward pass. Without it such a product
+            is NaN; a program that gives a NaN or an infinity is run again with care.
+    """
+
+    def __init__(self, careful: bool) -> None:
+        self.careful = careful
+
+    native = property(lambda self: self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in TABLE:
+            raise AttributeError(f"no op {name!r} in the table.")
+        op = TABLE[name]
+        found = op if op.arity >= 0 else lambda arrays, **params: op(list(arrays), **params)
+        setattr(self, name, found)
+        return found
+
+    def scale(self, g: Any, slope: Any) -> Any:
+        """g · slope, where 0 · ∞ = 0."""
+        if is_number(slope) and math.isfinite(slope):
+            return g * slope
+        if not self.careful:
+            return g * slope
+        product = g * slope
+        dead = ops.logical_and(
+            ops.logical_or(ops.equal(g, 0.0), ops.equal(slope, 0.0)), ops.logical_not(self.isfinite(product))
+        )
+        return ops.where(dead, 0.0, product)
+
+    @staticmethod
+    def where(condition: Any, a: Any, b: Any) -> Any:
+        """The op, or the chosen one where the condition is plain."""
+        return (a if condition else b) if isinstance(condition, (bool, np.bool)) else ops.where(condition, a, b)
+
+    @staticmethod
+    def isfinite(x: Any) -> Any:
+        """Where x is finite: where x - x is 0."""
+        return ops.equal(x - x, 0.0) if is_node(x) else math.isfinite(x)
+
+    @staticmethod
+    def zeros_like(x: Any) -> Any:
+        """Zeros in the shape of x."""
+        return _filled(x, 0.0)
+
+    @staticmethod
+    def ones_like(x: Any) -> Any:
+        """Ones in the shape of x."""
+        return _filled(x, 1.0)
+
+    @staticmethod
+    def asarray(x: Any, **options: Any) -> Any:
+        """x, which is a symbol or a number already."""
+        return x
+
+
+def _filled(x: Any, number: float) -> Any:
+    if not isinstance(x, Traced) or not (x.shape or x.dtype != np.float64):
+        return number
+    tape = x.tape
+    index = tape.constant(number)
+    if x.dtype not in (np.float64, BOOLEAN):
+        index = tape.row((tape.code(ops.astype, {"dtype": x.dtype}), index), (), x.dtype)
+    if x.shape:
+        index = tape.row((tape.code(ops.broadcast_to, {"shape": x.shape}), index), x.shape, tape.dtype(index))
+    return wrap(tape, index)
+
+
+symbols = Symbols(careful=False)
+BY_TYPE[StandIn] = numpy_reading  # for what only asks for the dtype
