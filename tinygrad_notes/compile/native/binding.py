@@ -1,0 +1,124 @@
+"""Compiled stages, and their binding to arrays."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from .engine import MachineCode
+from .program import ALIGN, CONTEXT_WORDS, Program
+from .stage import Stage, access, check
+
+ELEMENTS = {"float64": "double", "float32": "float"}
+ENDLESS = 2**31 - 1
+
+
+def build(stages: list[Stage], buffers: int, dtype: Literal["float64", "float32"] = "float64") -> Native:
+    """Compile stages that use buffers numbered from 0 to buffers − 1.
+
+    Raises:
+        ValueError: An entry is not well formed.
+        ImportError: llvmlite is missing.
+    """
+    return Native(stages, buffers, dtype)
+
+
+class Native:
+    """Compiled stages.
+
+    Attributes:
+        ir: The program as LLVM IR. A value is named after its entry: `%multiply.12` is entry 12.
+        compile_seconds: What writing and compiling it took.
+        instructions: Entries in all stages.
+    """
+
+    def __init__(self, stages: list[Stage], buffers: int, dtype: str) -> None:
+        if dtype not in ELEMENTS:
+            raise ValueError(f"native code is of float64 or float32; given {dtype!r}")
+        start = time.perf_counter()
+        check(stages, buffers)
+        self.stages, self.buffers, self.dtype = stages, buffers, np.dtype(dtype)
+        program = Program(stages, ELEMENTS[dtype])
+        self._scratch_bytes = program.scratch_bytes
+        self._code = MachineCode(program.text)
+        self.compile_seconds = time.perf_counter() - start
+        self.instructions = sum(len(stage.code) for stage in stages)
+
+    @property
+    def ir(self) -> str:
+        """The program as LLVM IR."""
+        return self._code.ir
+
+    @property
+    def assembly(self) -> str:
+        """The program as the machine's instructions."""
+        return self._code.assembly
+
+    def bind(self, arrays: Sequence[np.ndarray[Any, Any]]) -> Callable[..., None]:
+        """Tie the program to arrays, one for each buffer.
+
+        Returns `run`: `run()` executes all stages once on the arrays in place, and `run(steps)` does so `steps` times.
+        It keeps the arrays alive. It must not be called by two threads at once.
+
+        Raises:
+            ValueError: An array has the wrong dtype, is not contiguous, cannot be written, overlaps one that is
+                written, or is too small.
+        """
+        most = self._check(arrays)
+        pointers = np.array([a.ctypes.data for a in arrays], np.int64)
+        sizes = np.array([a.size for a in arrays], np.int64)
+        table = np.concatenate([pointers, sizes])
+        scratch = np.zeros(self._scratch_bytes + ALIGN, np.uint8)
+        context = np.zeros(CONTEXT_WORDS, np.int64)
+        context[:3] = table.ctypes.data, table.ctypes.data, -(-scratch.ctypes.data // ALIGN) * ALIGN
+        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32)(self._code.address("run"))
+        pointer = ctypes.c_void_p(context.ctypes.data)
+        keep = (self._code, list(arrays), table, scratch, context)
+
+        def run(steps: int = 1, keep: object = keep) -> None:
+            if steps > most:
+                raise ValueError(f"{steps} steps; the arrays hold {most}")
+            call(pointer, steps)
+
+        return run
+
+    def _check(self, arrays: Sequence[np.ndarray[Any, Any]]) -> int:
+        """Check the arrays; return for how many steps they are large enough."""
+        if len(arrays) != self.buffers:
+            raise ValueError(f"{len(arrays)} arrays for {self.buffers} buffers")
+        indices, written = set(), set()
+        for stage in self.stages:
+            indices |= {entry[2] for entry in stage.code if entry[0] == "gather"}
+            written |= {entry[2] for entry in stage.code if entry[0] in ("store", "total")}
+        for number, array in enumerate(arrays):
+            dtype = np.dtype(np.int64) if number in indices else self.dtype
+            if array.dtype != dtype:
+                raise ValueError(f"buffer {number} is of {dtype}; given {array.dtype}")
+            if not array.flags.c_contiguous or not array.flags.aligned:
+                raise ValueError(f"buffer {number} must be contiguous, in C's order, and aligned")
+            if number in written and not array.flags.writeable:
+                raise ValueError(f"buffer {number} is written, and the array given is read-only")
+        most = ENDLESS
+        for s, stage in enumerate(self.stages):
+            if not stage.lanes or not stage.rows:
+                continue
+            for k, entry in enumerate(stage.code):
+                place = access(entry)
+                if place is None:
+                    continue
+                size = arrays[place.buffer].size
+                low, high = place.extent(stage.rows, stage.lanes, 1)
+                if low < 0 or high >= size:
+                    raise ValueError(
+                        f"stage {s}, entry {k}, {entry}: touches elements {low} to {high} of buffer {place.buffer}, "
+                        f"which holds {size}"
+                    )
+                if place.step_stride > 0:
+                    most = min(most, (size - 1 - high) // place.step_stride + 1)
+                elif place.step_stride < 0:
+                    most = min(most, low // -place.step_stride + 1)
+        return most

@@ -1,0 +1,48 @@
+"""LLVM: from the text of a module to machine code in memory."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+
+@cache
+def _llvm() -> Any:
+    """llvmlite's binding, made ready for the machine that this process runs on."""
+    try:
+        import llvmlite.binding as llvm
+    except ImportError as error:
+        raise ImportError("native code needs llvmlite: pip install 'tinygrad_notes[fast]'") from error
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+def _machine() -> Any:
+    """A code generator. An engine takes it over, so each needs its own."""
+    llvm = _llvm()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=1,  # 2 takes longer and runs no faster; 0 is several times slower at run time
+        jit=True,
+    )
+
+
+class MachineCode:
+    """A compiled module. Functions live as long as this object does."""
+
+    def __init__(self, ir: str) -> None:
+        llvm = _llvm()
+        self.ir = ir
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(ir), _machine())
+        self._engine.finalize_object()
+
+    def address(self, function: str) -> int:
+        """Where a function begins."""
+        return int(self._engine.get_function_address(function))
+
+    @property
+    def assembly(self) -> str:
+        """The machine's instructions, as text."""
+        return str(_machine().emit_assembly(_llvm().parse_assembly(self.ir)))

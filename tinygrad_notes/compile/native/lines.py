@@ -1,0 +1,171 @@
+"""Lines of LLVM IR: vectors of one width, a name for each new value, loops."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+BYTES = {"double": 8, "float": 4}
+
+
+@dataclass
+class Module:
+    """What the functions of one module share: declarations, and functions that are written when they are first called."""
+
+    declarations: set[str] = field(default_factory=set)
+    functions: dict[str, str] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The whole module."""
+        return "\n".join([*sorted(self.declarations), "", *self.functions.values()])
+
+
+class Lines:
+    """The body of a function on vectors of `width` elements, under way; a width of 1 stands for plain scalars.
+
+    A value is held by its name, or by its text if it is a constant. New names begin with `stem`.
+    """
+
+    def __init__(self, module: Module, element: str, width: int) -> None:
+        self.module, self.element, self.width = module, element, width
+        self.number = self.of(element)
+        self.integer = self.of(f"i{8 * BYTES[element]}")
+        self.mask = self.of("i1")
+        self.suffix = f"v{width}" if width > 1 else ""
+        self.lines: list[str] = []
+        self.stem = "t"
+        self.block = "entry"
+        self._used: dict[str, int] = {}
+
+    def of(self, element: str) -> str:
+        """The type of a vector of these."""
+        return f"<{self.width} x {element}>" if self.width > 1 else element
+
+    def line(self, text: str) -> None:
+        """One line as it stands."""
+        self.lines.append("  " + text)
+
+    def value(self, text: str, stem: str | None = None) -> str:
+        """A new value."""
+        stem = stem or self.stem
+        count = self._used[stem] = self._used.get(stem, -1) + 1
+        name = f"%{stem}.{count}" if count else f"%{stem}"
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    # Constants
+
+    def constant(self, x: float) -> str:
+        """The same number in all places."""
+        if self.element == "float":
+            x = struct.unpack("f", struct.pack("f", x))[0]
+        return self.splat(self.element, "0x" + struct.pack(">d", x).hex().upper())
+
+    def bits(self, n: int) -> str:
+        """The same integer in all places."""
+        return self.splat(f"i{8 * BYTES[self.element]}", str(n))
+
+    def splat(self, element: str, text: str) -> str:
+        """A constant in all places."""
+        return f"splat ({element} {text})" if self.width > 1 else text
+
+    # Arithmetic
+
+    def binary(self, operation: str, a: str, b: str) -> str:
+        """`operation` on two numbers."""
+        return self.value(f"{operation} {self.number} {a}, {b}")
+
+    def add(self, a: str, b: str) -> str:
+        """a + b, rounded."""
+        return self.binary("fadd", a, b)
+
+    def subtract(self, a: str, b: str) -> str:
+        """a − b, rounded."""
+        return self.binary("fsub", a, b)
+
+    def multiply(self, a: str, b: str) -> str:
+        """a · b, rounded."""
+        return self.binary("fmul", a, b)
+
+    def divide(self, a: str, b: str) -> str:
+        """a / b, rounded."""
+        return self.binary("fdiv", a, b)
+
+    def negative(self, a: str) -> str:
+        """−a."""
+        return self.value(f"fneg {self.number} {a}")
+
+    def fma(self, a: str, b: str, c: str) -> str:
+        """a · b + c, rounded once."""
+        return self.intrinsic("fma", a, b, c)
+
+    def intrinsic(self, name: str, *operands: str) -> str:
+        """One of LLVM's functions on numbers."""
+        full = f"@llvm.{name}.{self.suffix}f{8 * BYTES[self.element]}"
+        self.module.declarations.add(f"declare {self.number} {full}({', '.join([self.number] * len(operands))})")
+        return self.call(full, *operands)
+
+    def call(self, function: str, *operands: str) -> str:
+        """A function from numbers to a number."""
+        return self.value(f"call {self.number} {function}({', '.join(f'{self.number} {a}' for a in operands)})")
+
+    def compare(self, condition: str, a: str, b: str) -> str:
+        """A mask; `condition` is LLVM's: olt is less, oeq equal, une not equal, uno either is NaN."""
+        return self.value(f"fcmp {condition} {self.number} {a}, {b}")
+
+    def logical(self, operation: str, a: str, b: str) -> str:
+        """`and`, `or` or `xor` of two masks."""
+        return self.value(f"{operation} {self.mask} {a}, {b}")
+
+    def select(self, mask: str, a: str, b: str) -> str:
+        """A where the mask is set, else b."""
+        return self.value(f"select {self.mask} {mask}, {self.number} {a}, {self.number} {b}")
+
+    # The bits of a number, as integers of the same size
+
+    def to_bits(self, a: str) -> str:
+        """The bits of a number."""
+        return self.value(f"bitcast {self.number} {a} to {self.integer}")
+
+    def of_bits(self, n: str) -> str:
+        """The number with these bits."""
+        return self.value(f"bitcast {self.integer} {n} to {self.number}")
+
+    def integers(self, operation: str, n: str, m: str) -> str:
+        """An operation on integers."""
+        return self.value(f"{operation} {self.integer} {n}, {m}")
+
+    # Control
+
+    def label(self, name: str) -> None:
+        """A new block begins."""
+        self.lines.append(f"{name}:")
+        self.block = name
+
+    @contextmanager
+    def loop(self, name: str, first: str, last: str, step: int = 1) -> Iterator[str]:
+        """`for name in range(first, last, step)` over 64-bit integers."""
+        before = self.block
+        self.line(f"br label %{name}.test")
+        self.label(f"{name}.test")
+        self.line(f"%{name} = phi i64 [{first}, %{before}], [%{name}.next, %{name}.end]")
+        self.line(f"%{name}.more = icmp slt i64 %{name}, {last}")
+        self.line(f"br i1 %{name}.more, label %{name}.do, label %{name}.done")
+        self.label(f"{name}.do")
+        yield f"%{name}"
+        self.line(f"br label %{name}.end")
+        self.label(f"{name}.end")
+        self.line(f"%{name}.next = add i64 %{name}, {step}")
+        self.line(f"br label %{name}.test")
+        self.label(f"{name}.done")
+
+    @contextmanager
+    def when(self, name: str, condition: str) -> Iterator[None]:
+        """`if condition`."""
+        self.line(f"br i1 {condition}, label %{name}.do, label %{name}.done")
+        self.label(f"{name}.do")
+        yield
+        self.line(f"br label %{name}.done")
+        self.label(f"{name}.done")
