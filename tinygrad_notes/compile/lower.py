@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import ops
 from ..ops import Op
-from .tape import ALIAS, CONSTANT, DETACHED, INPUT, LANES, Tape
+from .tape import ALIAS, ASSEMBLED, CONSTANT, DETACHED, INPUT, LANES, Tape
 from .trace import Symbols, Traced, constant, enter, wrap
 
 COMPOSED = {"var", "std", "norm", "logsumexp", "softmax", "log_softmax", "outer", "pad", "sum_to", "mean"}
@@ -40,6 +40,8 @@ def lower(source: Tape, roots: Sequence[int], known: Collection[str]) -> tuple[T
             new[i] = new[args[0]]
         elif code == LANES:
             new[i] = tape.lanes(new[args[0]], source.offsets[args[1]])
+        elif code == ASSEMBLED:
+            new[i] = tape.assemble([(w, new[r]) for w, r in source.assembled[args[0]].parts], source.shape(i))
         elif code < 0:
             new[i] = tape.row((code, new[args[0]], *args[1:]), source.shape(i), source.dtype(i))
         else:

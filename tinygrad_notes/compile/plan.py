@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from .arrays import ArrayProgram
+from .lanes import LaneProgram, NotLanes
 from .roll import Roller
 from .tape import Tape
 from .trace import Traced
@@ -54,6 +57,44 @@ class NumPyPlan:
         return self.program(arrays)
 
 
+class LanePlan:
+    """Native code on lanes; where a number comes out that is not finite, NumPy with care has the last word."""
+
+    backend = "llvm"
+
+    def __init__(self, tape: Tape, roots: Sequence[int]) -> None:
+        self.tape, self.roots = tape, roots
+        program = LaneProgram(Roller(tape, roots, careful=False, deep=False, least=4), roots)
+        self.program = program
+        self.inputs, self.instructions, self.flops = program.inputs, program.instructions, program.flops
+        self.out, self.kept = (np.zeros(max(n, 1)) for n in program.sizes)
+        self.views = [
+            (offset, offset + count, tape.shape(r)) for (offset, count), r in zip(program.segments, roots, strict=True)
+        ]
+        self.bound: list[Any] = []
+        self.step: Any = None
+
+    @property
+    def source(self) -> str:
+        """The stages."""
+        return self.program.source
+
+    def run(self, arrays: Sequence[Any]) -> list[Any]:
+        """The results."""
+        if len(arrays) != len(self.bound) or any(a is not b for a, b in zip(arrays, self.bound, strict=True)):
+            ready = [np.ascontiguousarray(a, np.float64).reshape(-1) for a in arrays]
+            self.step = self.program.native.bind([*ready, self.out, self.kept, *self.program.indices])
+            self.bound = list(arrays)
+        self.step()
+        out = self.out.copy()
+        return [out[a:b].reshape(shape) if shape else out.item(a) for a, b, shape in self.views]
+
+
 def make_plan(tape: Tape, roots: Sequence[int], backend: str, threads: int) -> Plan:
     """The plan for a tape."""
+    if backend in ("auto", "llvm"):
+        try:
+            return LanePlan(tape, roots)
+        except NotLanes as e:
+            print("not lanes", e)
     return NumPyPlan(tape, roots)

@@ -180,6 +180,8 @@ class Roller:
         args = []
         for a in row[1:]:
             args.append((yield a))
+        if op is STACK and not self.deep:
+            return self._assembled(list(enumerate(args)), shape)
         return self._apply(op, args, params)
 
     def _apply(self, op: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -214,13 +216,19 @@ class Roller:
 
     def _gradient(self, target: Any, whole: Any, pieces: list[Any]) -> Any:
         if not self.deep:
-            return Gradient(target, whole, pieces)
+            if whole is not None:
+                pieces = [*pieces, (np.arange(target.size) if target.shape else 0, whole)]
+            return self._assembled(pieces, target.shape)
         total = filled(self.tape, target, 0.0) if whole is None else whole
         for where, g in pieces:
             index = np.unravel_index(where, target.shape)
             piece = ops.scatter(g, index=index, shape=target.shape) if target.shape else g
             total = total + piece
         return total
+
+    def _assembled(self, pieces: Sequence[tuple[Any, Any]], shape: tuple[int, ...]) -> Any:
+        parts = [(where, enter(self.tape, g)) for where, g in pieces]
+        return wrap(self.tape, self.tape.assemble(parts, shape))
 
     # --- many rows in step ------------------------------------------------------------------------------------------
 
@@ -314,8 +322,6 @@ class Roller:
 
     def _places(self, array: Any, shape: tuple[int, ...], offsets: Any) -> Any:
         """The elements of an array at these offsets."""
-        if isinstance(array, Gradient):
-            return array.at(offsets, self.tape)
         if not self.deep:
             if offsets.ndim:
                 return wrap(self.tape, self.tape.lanes(array.index, offsets))
@@ -323,23 +329,6 @@ class Roller:
         if not offsets.ndim:
             return array[tuple(int(i) for i in np.unravel_index(int(offsets), shape))] if shape else array
         return strided(array, shape, offsets)
-
-
-class Gradient:
-    """The gradient of an array of which single numbers were used: contributions at offsets.
-
-    Attributes:
-        target: the array.
-        whole: a contribution to all of it, or None.
-        parts: contributions at one offset, or at many.
-    """
-
-    def __init__(self, target: Any, whole: Any, parts: list[Any]) -> None:
-        self.target, self.whole, self.parts = target, whole, parts
-
-    def at(self, offsets: Any, tape: Tape) -> Any:
-        """The elements at these offsets: one as a number, many as an array."""
-        raise NotImplementedError
 
 
 def iter_key(key: Any) -> Generator[Any, Any, Any]:

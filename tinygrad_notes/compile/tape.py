@@ -17,14 +17,14 @@ from .. import ops
 from ..ops import Op, shape_of
 from ..ops.namespaces import is_number, numpy_reading
 
-INPUT, ALIAS, ELEMENT, LANES, CONSTANT, DETACHED, COTANGENT, LOOP = range(-1, -9, -1)
+INPUT, ALIAS, ELEMENT, LANES, CONSTANT, DETACHED, COTANGENT, LOOP, ASSEMBLED = range(-1, -10, -1)
 """Codes of rows that no op made.
 
 `(INPUT, k)`: an array given from outside. `(ALIAS, row, transform)`: the same numbers, as an argument of a transform
 that differentiates by it. `(ELEMENT, array, offset)`: one number of an input, an alias or a gradient; `(LANES, array,
 k)`: many of them, at the k-th array of offsets. `(CONSTANT, k)`: a number. `(DETACHED, row)`: the same, with no gradient
 flowing through it. `(COTANGENT, pull, k)`: a gradient that is still to be worked out. `(LOOP, loop, k)`: what a loop
-leaves."""
+leaves. `(ASSEMBLED, k)`: an array put together from numbers and lanes."""
 
 ARGUMENTS: dict[int, tuple[int, ...]] = {INPUT: (), ALIAS: (1,), ELEMENT: (1,), LANES: (1,), CONSTANT: (), DETACHED: (1,)}
 """Which entries of such a row are rows."""
@@ -52,6 +52,12 @@ def code_of(op: Op) -> int:
     return code
 
 
+class Assembled(NamedTuple):
+    """An array that is the sum of parts: each a row of one number or of many, and the offset or offsets it belongs to."""
+
+    parts: list[tuple[int | np.ndarray[Any, Any], int]]
+
+
 class Pull(NamedTuple):
     """A backward pass that is still to be worked out: rows with their cotangents' rows, and the rows it is asked for."""
 
@@ -71,6 +77,7 @@ class Tape:
         inputs: what INPUT rows stand for: a path into the arguments, or a captured array or node.
         pulls, loops: what COTANGENT and LOOP rows stand for.
         offsets: the places of LANES rows.
+        assembled: what ASSEMBLED rows are put together from.
         shapes, dtypes: of the rows that are no float64 number.
         parts: the rows of parts of arrays, by the row of the array and the index.
         capture: gives the row of something from outside of the arguments; `None` where nothing may come from there.
@@ -85,6 +92,7 @@ class Tape:
         self.inputs: list[Any] = []
         self.pulls: list[Pull] = []
         self.loops: list[Any] = []
+        self.assembled: list[Assembled] = []
         self.offsets: list[np.ndarray[Any, Any]] = []
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.dtypes: dict[int, np.dtype[Any]] = {}
@@ -136,6 +144,11 @@ class Tape:
             self.offsets.append(offsets)
         return self.row((LANES, array, k), offsets.shape)
 
+    def assemble(self, parts: list[tuple[int | np.ndarray[Any, Any], int]], shape: tuple[int, ...]) -> int:
+        """The row of an array that is put together."""
+        self.assembled.append(Assembled(parts))
+        return self.row((ASSEMBLED, len(self.assembled) - 1), shape)
+
     def arguments(self, index: int) -> tuple[int, ...]:
         """The rows that a row is computed from; of a COTANGENT its seeds, of a LOOP what goes in."""
         row = self.rows[index]
@@ -145,6 +158,8 @@ class Tape:
         if code == COTANGENT:
             pull = self.pulls[row[1]]
             return (*(i for seed in pull.seeds for i in seed), *pull.targets)
+        if code == ASSEMBLED:
+            return tuple(part for _, part in self.assembled[row[1]].parts)
         if code == LOOP:
             return tuple(self.loops[row[1]].arguments)
         return tuple(row[k] for k in ARGUMENTS[code])

@@ -1,0 +1,366 @@
+"""Rolled scalar programs as stages of native code: what is computed for each number, and for each lane of a sum.
+
+A row of shape () is computed once, a row of shape (n,) in n lanes. Rows that can run together form a stage: numbers at
+even times, lanes at odd ones, since a sum over lanes is complete only after its stage. Within a stage values stay in
+registers; between stages they are in memory: what is returned in the buffer `out`, what else is needed in `kept`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .lower import lower
+from .native import Stage, build
+from .native.primitives import PRIMITIVES
+from .roll import Roller
+from .tape import ASSEMBLED, CONSTANT, ELEMENT, INPUT, LANES
+from .trace import Traced
+
+SUMS = {"sum", "sum_to"}
+SAME = {"reshape", "broadcast_to", "expand_dims", "squeeze"}
+KNOWN = {*PRIMITIVES, *SUMS, "where"}
+LONGEST = 40_000
+"""The most entries of straight-line code; more take longer to compile than they are worth."""
+
+Place = tuple[int, int]
+"""A buffer and an offset in it."""
+
+
+class NotLanes(Exception):
+    """The program is not of the kind that runs in lanes."""
+
+
+class LaneProgram:
+    """A rolled scalar program as native code.
+
+    Args:
+        roller: what rolls it up, with deep=False.
+        roots: the rows to return, of the traced tape.
+        feedback: pairs of a root and an INPUT row of the traced tape: at the end of each step the numbers of the root
+            are written over those of the input.
+
+    Attributes:
+        inputs: what the arrays are that it takes, in the order of the buffers; `out` and `kept` and the indices follow.
+        sizes: of `out` and `kept`, in numbers.
+        segments: where in `out` the numbers of each root are: offset and count.
+        flag: the place in `out` that is 0 if all of the results are finite.
+
+    Raises:
+        NotLanes: it holds something that lanes cannot compute, or it is too long.
+    """
+
+    def __init__(self, roller: Roller, roots: Sequence[int], feedback: Sequence[tuple[int, int]] = ()) -> None:
+        found = [roller.row(r) for r in roots]
+        rows = [y.index if isinstance(y, Traced) else roller.tape.constant(y) for y in found]
+        self.tape, self.roots = lower(roller.tape, rows, known=KNOWN)
+        self.live = self.tape.live(self.roots)
+        self.inputs = [self.tape.inputs[self.tape.rows[i][1]] for i in self.live if self.tape.rows[i][0] == INPUT]
+        memory = [i for i in self.live if self.tape.rows[i][0] == INPUT]
+        self.out, self.kept = len(memory), len(memory) + 1
+        self.base: dict[int, Place] = {i: (k, 0) for k, i in enumerate(memory)}  # of arrays in memory
+        self.indices: list[np.ndarray[Any, Any]] = []
+        self.sizes = [0, 0]
+        self.code: dict[tuple[int, int], _Code] = {}  # by time and lanes
+        self._see_through()
+        self._allot()
+        self._timetable()
+        self._write()
+        self._finish([(self.roots[r], roller.tape.rows[roller.row(i).index][1]) for r, i in feedback])
+        self.stages = [Stage(lanes=n, code=c.entries) for (_, n), c in sorted(self.code.items()) if c.entries]
+        self.instructions = sum(len(s.code) for s in self.stages)
+        if self.instructions > LONGEST:
+            raise NotLanes(f"{self.instructions} instructions")
+        moves = ("load", "store", "gather", "constant")
+        self.flops = sum(s.lanes * sum(e[0] not in moves for e in s.code) for s in self.stages)
+        self.native = build(self.stages, self.kept + 1 + len(self.indices))
+
+    # --- what a row is ----------------------------------------------------------------------------------------------
+
+    def _see_through(self) -> None:
+        """Rows that only change a shape stand for their argument."""
+        tape = self.tape
+        self.same: dict[int, int] = {}
+        for i in self.live:
+            self.same[i] = i
+            code, *args = tape.rows[i]
+            if code < 0:
+                continue
+            name = tape.operation(code)[0].name
+            one = math.prod(tape.shape(args[0])) == 1
+            if name in SAME and (one or tape.shape(i) == tape.shape(args[0])) and not tape.is_constant(args[0]):
+                self.same[i] = self.same[args[0]]
+            elif name in SAME and one:
+                self.same[i] = args[0]
+            elif name not in KNOWN or (math.prod(tape.shape(i)) > 1 and len(tape.shape(i)) > 1):
+                raise NotLanes(f"{name} of shape {tape.shape(i)}")
+
+    def _args(self, i: int) -> list[int]:
+        return [self.same[a] for a in self.tape.arguments(i)]
+
+    def _name(self, i: int) -> str:
+        code = self.tape.rows[i][0]
+        return self.tape.operation(code)[0].name if code >= 0 else ""
+
+    def _is_sum(self, i: int) -> bool:
+        return self._name(i) in SUMS
+
+    def _is_leaf(self, i: int) -> bool:
+        return self.tape.rows[i][0] in (ELEMENT, LANES, CONSTANT)
+
+    def _is_mask(self, i: int) -> bool:
+        """Comparisons are written again where they are used: a mask is not kept in memory."""
+        return self.tape.dtype(i).kind == "b"
+
+    def _lanes(self, i: int) -> int:
+        return math.prod(self.tape.shape(i))
+
+    def _domain(self, i: int) -> int:
+        """The lanes of the stage of a row: of a sum, those of what is summed."""
+        return self._lanes(self._args(i)[0]) if self._is_sum(i) else self._lanes(i)
+
+    def _needs(self, i: int) -> list[int]:
+        """The rows that a row is computed from, with what masks among them are computed from."""
+        found = []
+        for a in self._args(i):
+            found += self._needs(a) if self._is_mask(a) else [a]
+        return found
+
+    # --- where results are ------------------------------------------------------------------------------------------
+
+    def _reserve(self, buffer: int, count: int) -> Place:
+        k = buffer - self.out
+        self.sizes[k] += count
+        return buffer, self.sizes[k] - count
+
+    def _allot(self) -> None:
+        """A segment of `out` for each root, memory for assembled arrays."""
+        self.segments: list[tuple[int, int]] = []
+        self.returned: list[tuple[int, Place]] = []  # rows that are copied to a segment
+        for r in self.roots:
+            i, count = self.same[r], math.prod(self.tape.shape(r))
+            place = self._reserve(self.out, count)
+            self.segments.append((place[1], count))
+            if self.tape.rows[i][0] == ASSEMBLED and i not in self.base:
+                self.base[i] = place
+            else:
+                self.returned.append((i, place))
+        for i in self.live:
+            if self.tape.rows[i][0] == ASSEMBLED and i not in self.base:
+                self.base[i] = self._reserve(self.kept, self._lanes(i))
+        self.flag = self._reserve(self.out, 1)[1]
+
+    # --- when rows are computed ---------------------------------------------------------------------------------------
+
+    def _timetable(self) -> None:
+        tape = self.tape
+        self.time: dict[int, int] = {}
+        self.ready: dict[int, int] = {}  # from when on a row can be loaded
+        self.place: dict[int, Place] = {}  # where a computed row is kept
+        self.single: list[tuple[int, Place, list[int]]] = []  # sums of numbers that are stored: time, where, rows
+        self.adding: list[tuple[int, Place, int, int]] = []  # lanes that are added in memory: time, where, stride, row
+        uses: dict[int, list[int]] = defaultdict(list)
+        computed = []
+        for i in self.live:
+            if self.same[i] != i or self._is_mask(i):
+                continue
+            code = tape.rows[i][0]
+            if code == ASSEMBLED:
+                self.ready[i] = self._assembly(i, uses)
+            elif code == INPUT or code == CONSTANT:
+                self.ready[i] = 0
+            elif code in (ELEMENT, LANES):
+                self.ready[i] = self.ready[self.same[tape.rows[i][1]]]
+            else:
+                n = self._domain(i)
+                odd = int(n > 1 or self._is_sum(i))
+                start = odd
+                for a in self._needs(i):
+                    together = a in self.time and self._domain(a) == n and not self._is_sum(a)
+                    start = max(start, self.time[a] if together else self.ready[a])
+                self.time[i] = start + (start % 2 != odd)
+                self.ready[i] = self.time[i] + 1
+                computed.append(i)
+                for a in self._needs(i):
+                    uses[a].append(i)
+        fixed = {i for i, _ in self.returned}
+        for i in reversed(computed):  # lanes as late as they can, near to what uses them
+            if self._domain(i) > 1 and not self._is_sum(i) and i not in fixed and uses[i]:
+                self.time[i] = max(self.time[i], min(self.time[u] if u >= 0 else -u for u in uses[i]))
+                self.ready[i] = self.time[i] + 1
+        self.computed = sorted(computed, key=lambda i: (self.time[i], i))
+        for i in self.computed:  # what another stage uses is kept
+            if self._is_sum(i) or any(self._stage(u) != self._stage(i) for u in uses[i] if u >= 0):
+                self.place.setdefault(i, self._reserve(self.kept, self._lanes(i)))
+
+    def _stage(self, i: int) -> tuple[int, int]:
+        return self.time[i], self._domain(i)
+
+    def _assembly(self, i: int, uses: dict[int, list[int]]) -> int:
+        """Plan how an array is put together from its parts; when it is complete."""
+        buffer, base = self.base[i]
+        at: dict[int, list[int]] = defaultdict(list)
+        for where, row in self.tape.assembled[self.tape.rows[i][1]].parts:
+            if isinstance(where, int):
+                at[where].append(self.same[row])
+        ready = 0
+        for offset in range(self._lanes(i)):
+            rows = at.get(offset, [])
+            if len(rows) == 1 and self._is_sum(rows[0]) and rows[0] not in self.place:
+                self.place[rows[0]] = (buffer, base + offset)
+                ready = max(ready, self.ready[rows[0]])
+            else:
+                time = max((self.ready[r] for r in rows), default=0)
+                time += time % 2
+                self.single.append((time, (buffer, base + offset), rows))
+                for r in rows:
+                    uses[r].append(-time)
+                    if r in self.time and r not in self.place:
+                        self.place[r] = self._reserve(self.kept, 1)
+                ready = max(ready, time + 1)
+        for where, row in self.tape.assembled[self.tape.rows[i][1]].parts:
+            if isinstance(where, int):
+                continue
+            row = self.same[row]
+            stride = int(where[1] - where[0])
+            if where.ndim != 1 or not (where == where[0] + stride * np.arange(len(where))).all() or not stride:
+                raise NotLanes("a gradient that is scattered irregularly")
+            time = max(ready, self.time.get(row, self.ready.get(row, 0)))
+            time += time % 2 == 0
+            self.adding.append((time, (buffer, base + int(where[0])), stride, row))
+            uses[row].append(-time)
+            ready = time + 1
+        return ready
+
+    # --- code -------------------------------------------------------------------------------------------------------
+
+    def _at(self, time: int, lanes: int) -> _Code:
+        return self.code.setdefault((time, lanes), _Code())
+
+    def _write(self) -> None:
+        for i in self.computed:
+            code = self._at(*self._stage(i))
+            if self._is_sum(i):
+                buffer, offset = self.place[i]
+                code.put("total", self._value(code, self._args(i)[0]), buffer, offset, 0, 0)
+                continue
+            value = self._value(code, i, here=True)
+            if i in self.place:
+                buffer, offset = self.place[i]
+                code.put("store", value, buffer, offset, 0, int(self._lanes(i) > 1), 0)
+        for time, (buffer, offset), rows in self.single:
+            code = self._at(time, 1)
+            total = self._value(code, rows[0]) if rows else code.entry("constant", 0.0)
+            for r in rows[1:]:
+                total = code.entry("add", total, self._value(code, r))
+            code.put("store", total, buffer, offset, 0, 0, 0)
+        for time, (buffer, offset), stride, row in self.adding:
+            code = self._at(time, self._lanes(row))
+            before = code.put("load", buffer, offset, 0, stride, 0)
+            total = code.put("add", before, self._value(code, row))
+            code.put("store", total, buffer, offset, 0, stride, 0)
+        for i, (buffer, offset) in self.returned:
+            n = self._lanes(i)
+            time = self.ready[i] if i not in self.time else self.time[i]
+            if i in self.time and self._is_sum(i):
+                time = self.ready[i]
+            if i not in self.time or self._is_sum(i):
+                time += time % 2 != int(n > 1)
+            code = self._at(time, n)
+            if self.tape.rows[i][0] in (INPUT, ASSEMBLED):
+                value = code.entry("load", *self.base[i], 0, int(n > 1), 0)
+            else:
+                value = self._value(code, i)
+            code.put("store", value, buffer, offset, 0, int(n > 1), 0)
+
+    def _value(self, code: _Code, i: int, here: bool = False) -> int:
+        """The entry that holds a row in a stage: computed there, or loaded."""
+        if i in code.values:
+            return code.values[i]
+        row = self.tape.rows[i]
+        if row[0] == CONSTANT:
+            entry = code.entry("constant", float(self.tape.number(i)))
+        elif row[0] == ELEMENT:
+            buffer, base = self.base[self.same[row[1]]]
+            entry = code.entry("load", buffer, base + row[2], 0, 0, 0)
+        elif row[0] == LANES:
+            entry = self._gathered(code, self.base[self.same[row[1]]], self.tape.offsets[row[2]])
+        elif here or self._is_mask(i):
+            args = [self._value(code, a) for a in self._args(i)]
+            entry = code.entry(self._name(i), *args)
+        else:
+            buffer, base = self.place[i]
+            entry = code.entry("load", buffer, base, 0, int(self._lanes(i) > 1), 0)
+        code.values[i] = entry
+        return entry
+
+    def _gathered(self, code: _Code, place: Place, offsets: np.ndarray[Any, Any]) -> int:
+        """Many numbers of an array: by a stride where they are regular, by an index array where not."""
+        buffer, base = place
+        stride = int(offsets[1] - offsets[0])
+        if (offsets == offsets[0] + stride * np.arange(len(offsets))).all():
+            return code.entry("load", buffer, base + int(offsets[0]), 0, stride, 0)
+        self.indices.append(np.ascontiguousarray(offsets + base, np.int64))
+        return code.entry("gather", buffer, self.kept + len(self.indices), 0)
+
+    def _finish(self, feedback: Sequence[tuple[int, int]]) -> None:
+        """The last stages: whether all results are finite, and results that become the next step's inputs."""
+        last = max((time for time, _ in self.code), default=0) + 1
+        count = self.flag
+        if count:
+            code = self._at(last, count)
+            x = code.put("load", self.out, 0, 0, int(count > 1), 0)
+            code.put("total", code.put("subtract", x, x), self.out, self.flag, 0, 0)
+        numbers = {self.tape.rows[i][1]: i for i in self.live if self.tape.rows[i][0] == INPUT}
+        for root, number in feedback:
+            offset, n = self.segments[self.roots.index(root)]
+            code = self._at(last + 1, n)
+            value = code.put("load", self.out, offset, 0, int(n > 1), 0)
+            code.put("store", value, self.base[numbers[number]][0], 0, 0, int(n > 1), 0)
+
+    # --- text -------------------------------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> str:
+        """The stages, a line for each entry."""
+        names = [f"input{k}" for k in range(self.out)] + ["out", "kept"] + [f"index{k}" for k in range(len(self.indices))]
+        lines = []
+        for k, stage in enumerate(self.stages):
+            lines.append(f"stage {k}: {stage.lanes} lane{'s' if stage.lanes > 1 else ''}")
+            for n, (what, *rest) in enumerate(stage.code):
+                if what in ("load", "store", "total"):
+                    value, (buffer, offset, _, stride, *_) = (rest[0], rest[1:]) if what != "load" else (None, rest)
+                    where = f"{names[buffer]}[{offset}{f' + {stride} * lane' if stride else ''}]"
+                    equals = "+=" if what == "total" else "="
+                    lines.append(f"  v{n} = {where}" if value is None else f"  {where} {equals} v{value}")
+                elif what == "gather":
+                    lines.append(f"  v{n} = {names[rest[0]]}[{names[rest[1]]}[lane]]")
+                else:
+                    given = ", ".join(str(r) if what == "constant" else f"v{r}" for r in rest)
+                    lines.append(f"  v{n} = {given if what == 'constant' else f'{what}({given})'}")
+        return "\n".join(lines) + "\n"
+
+
+class _Code:
+    """The code of one stage while it is written; equal entries are one."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[Any, ...]] = []
+        self.values: dict[int, int] = {}
+        self._known: dict[tuple[Any, ...], int] = {}
+
+    def put(self, *entry: Any) -> int:
+        """Append an entry."""
+        self.entries.append(entry)
+        return len(self.entries) - 1
+
+    def entry(self, *entry: Any) -> int:
+        """The number of an entry, new or known."""
+        known = self._known.get(entry)
+        if known is None:
+            known = self._known[entry] = self.put(*entry)
+        return known
