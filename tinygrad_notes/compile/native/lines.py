@@ -35,6 +35,7 @@ class Lines:
         self.mask = self.of("i1")
         self.suffix = f"v{width}" if width > 1 else ""
         self.lines: list[str] = []
+        self.arguments: dict[str, str] = {}  # name → type, in the order of their first use
         self.stem = "t"
         self.block = "entry"
         self._used: dict[str, int] = {}
@@ -42,6 +43,11 @@ class Lines:
     def of(self, element: str) -> str:
         """The type of a vector of these."""
         return f"<{self.width} x {element}>" if self.width > 1 else element
+
+    def argument(self, kind: str, name: str) -> str:
+        """An argument of the function; it gets those that its body asks for."""
+        self.arguments.setdefault(name, kind)
+        return f"%{name}"
 
     def line(self, text: str) -> None:
         """One line as it stands."""

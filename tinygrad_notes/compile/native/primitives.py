@@ -50,6 +50,18 @@ def _vectorised(name: str) -> Callable[..., str]:
     return write
 
 
+def _extreme(condition: str) -> Callable[..., str]:
+    """The greater or the lesser of two numbers. x86 has an instruction for `a > b ? a : b`, which gives b for a NaN."""
+
+    def write(w: Lines, a: str, b: str) -> str:
+        if not a.startswith("%"):
+            a, b = b, a
+        result = w.select(w.compare(condition, b, a), b, a)  # a if either is NaN
+        return result if not b.startswith("%") else w.select(w.compare("uno", b, b), b, result)
+
+    return write
+
+
 def _number(w: Lines, mask: str) -> str:
     return w.select(mask, w.constant(1.0), w.constant(0.0))
 
@@ -70,8 +82,10 @@ PRIMITIVES: dict[str, Primitive] = {
         subtract=_rounded("fsub"),
         multiply=_rounded("fmul"),
         divide=_rounded("fdiv"),
+        maximum=_extreme("ogt"),
+        minimum=_extreme("olt"),
     ),
-    **_rows((NUMBER,), NUMBER, exp=_vectorised("exp"), tanh=_vectorised("tanh")),
+    **_rows((NUMBER,), NUMBER, negative=lambda w, a: w.negative(a), exp=_vectorised("exp"), tanh=_vectorised("tanh")),
     **_rows(
         (NUMBER, NUMBER),
         MASK,
