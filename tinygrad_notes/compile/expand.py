@@ -1,0 +1,221 @@
+"""Small array programs written out number by number, so that they too can run in lanes.
+
+An array is an array of symbols, and NumPy itself moves, joins and multiplies them: the forward rules are read with a
+namespace whose elementwise functions are the ops on numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..ops import TABLE
+from ..ops.namespaces import Namespace
+from .tape import ALIAS, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, Pull, Tape, code_of
+from .trace import Symbols, Traced, contiguous, enter, wrap
+
+MOST = 60_000
+"""The most numbers that a program is written out in."""
+
+
+class TooLarge(Exception):
+    """The program has more numbers than are worth writing out, or an op that cannot be written out."""
+
+
+def is_scalar(tape: Tape, live: Sequence[int]) -> bool:
+    """Whether no op of a program computes an array."""
+    return not any(i in tape.shapes and tape.rows[i][0] >= 0 and not _is_stack(tape, i) for i in live)
+
+
+def _is_stack(tape: Tape, i: int) -> bool:
+    return tape.operation(tape.rows[i][0])[0] is ops.stack and not any(a in tape.shapes for a in tape.rows[i][1:])
+
+
+def expand(source: Tape, roots: Sequence[int]) -> tuple[Tape, list[int]]:
+    """The same program on numbers.
+
+    Returns:
+        The new tape, and the row of each root on it: of an array, one that stacks its numbers in C order.
+
+    Raises:
+        TooLarge: it would have too many.
+    """
+    live = source.live(roots)
+    sizes = sum(int(np.prod(source.shape(i))) for i in live)
+    if sizes > MOST:
+        raise TooLarge(f"{sizes} numbers")
+    expander = _Expander(source)
+    for i in live:
+        expander.values[i] = expander.value(i)
+        if len(expander.tape.rows) > 4 * MOST:
+            raise TooLarge(f"{len(expander.tape.rows)} rows")
+    return expander.tape, [expander.root(r) for r in roots]
+
+
+class _Expander:
+    def __init__(self, source: Tape) -> None:
+        self.source, self.tape = source, Tape(folding=True)
+        self.values: dict[int, Any] = {}
+        self.arrays: dict[int, int] = {}  # rows of arrays that are in memory, or gradients of such
+        self.pulls: dict[int, tuple[int, list[Any]]] = {}
+
+    def _elements(self, i: int, row: int, shape: tuple[int, ...]) -> Any:
+        """An array in memory as the symbols of its numbers."""
+        self.arrays[i] = row
+        if not shape:
+            return wrap(self.tape, self.tape.row((ELEMENT, row, 0)) if self.tape.rows[row][0] == INPUT else row)
+        found = np.empty(int(np.prod(shape)), object)
+        found[:] = [wrap(self.tape, self.tape.row((ELEMENT, row, k))) for k in range(found.size)]
+        return found.reshape(shape)
+
+    def value(self, i: int) -> Any:
+        """A row as a symbol or an array of symbols."""
+        source, tape = self.source, self.tape
+        code, *args = source.rows[i]
+        shape = source.shape(i)
+        if code == CONSTANT:
+            return source.constants[args[0]]
+        if code == INPUT:
+            if source.dtype(i) not in (np.float64, np.int64, np.int32, np.bool):
+                raise TooLarge(f"an input of {source.dtype(i)}")
+            return self._elements(i, tape.input(source.inputs[args[0]], shape, np.dtype(float)), shape)
+        if code == ELEMENT:
+            return wrap(tape, tape.row((ELEMENT, self.arrays[args[0]], args[1])))
+        if code in (ALIAS, DETACHED):
+            if args[0] in self.arrays and shape and code == ALIAS:
+                return self._elements(i, tape.row((ALIAS, self.arrays[args[0]], args[1]), shape), shape)
+            return _each(lambda x: wrap(tape, tape.row((code, enter(tape, x), *args[1:]))), self.values[args[0]])
+        if code == COTANGENT:
+            return self._cotangent(i, args[0], args[1])
+        if code < 0:
+            raise TooLarge("a loop")
+        op, params = source.operation(code)
+        if op.differentiable is False and not op.elementwise:
+            raise TooLarge(op.name)
+        if source.dtype(i) not in (np.float64, np.bool) and not op.elementwise:
+            raise TooLarge(f"{op.name} of {source.dtype(i)}")
+        given = [self.values[a] for a in args]
+        function = getattr(objects, op.name)
+        try:
+            found = function(given, **params) if op.arity < 0 else function(*given, **params)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise TooLarge(f"{op.name}: {error}") from error
+        return found.item() if isinstance(found, np.ndarray) and not shape else found
+
+    def _cotangent(self, i: int, number: int, k: int) -> Any:
+        source, tape = self.source, self.tape
+        if number not in self.pulls:
+            pull = source.pulls[number]
+            seeds = []
+            for y, g in pull.seeds:
+                ys, gs = np.broadcast_arrays(_boxed(self.values[y]), _boxed(self.values[g]))
+                seeds += [(enter(tape, a), enter(tape, b)) for a, b in zip(ys.ravel(), gs.ravel(), strict=True)]
+            new = Pull(seeds, [])
+            tape.pulls.append(new)
+            at: list[Any] = []
+            for target in pull.targets:
+                if target in self.arrays and source.shape(target):
+                    at.append(len(new.targets))
+                    new.targets.append(self.arrays[target])
+                else:
+                    elements = [enter(tape, x) for x in _boxed(self.values[target]).ravel()]
+                    at.append(range(len(new.targets), len(new.targets) + len(elements)))
+                    new.targets.extend(elements)
+            self.pulls[number] = len(tape.pulls) - 1, at
+        new_number, places = self.pulls[number]
+        place, shape = places[k], source.shape(i)
+        if isinstance(place, int):
+            return self._elements(i, tape.row((COTANGENT, new_number, place), shape), shape)
+        found = np.empty(len(place), object)
+        found[:] = [wrap(tape, tape.row((COTANGENT, new_number, p))) for p in place]
+        return found.reshape(shape) if shape else found[0]
+
+    def root(self, r: int) -> int:
+        """A root as one row."""
+        if r in self.arrays and self.source.shape(r):
+            return self.arrays[r]
+        value = self.values[r]
+        if not self.source.shape(r):
+            return enter(self.tape, value)
+        rows = [enter(self.tape, x) for x in value.ravel()]
+        return self.tape.row((code_of(ops.stack), *rows), (len(rows),))
+
+
+def _boxed(x: Any) -> Any:
+    """x as an array of objects."""
+    if isinstance(x, np.ndarray):
+        return x
+    box = np.empty((), object)
+    box[()] = x
+    return box
+
+
+def _each(f: Callable[[Any], Any], x: Any) -> Any:
+    return np.frompyfunc(f, 1, 1)(x) if isinstance(x, np.ndarray) else f(x)
+
+
+# --- the reading of a forward rule on arrays of symbols ----------------------------------------------------------------
+
+
+class _Objects(Namespace):
+    """NumPy on arrays of symbols: elementwise ops element by element, the others by NumPy."""
+
+    def __getattr__(self, name: str) -> Any:
+        op = TABLE.get(name)
+        if op is None or not op.elementwise:
+            return super().__getattr__(name)
+
+        def call(*args: Any, **params: Any) -> Any:
+            if op.defaults:
+                return np.frompyfunc(lambda *a: op(*a, **params), len(args), 1)(*args)
+            return np.frompyfunc(op, len(args), 1)(*args)
+
+        setattr(self, name, call)
+        return call
+
+
+def _reduction(op: Callable[..., Any]) -> Callable[..., Any]:
+    ufunc = np.frompyfunc(op, 2, 1)
+
+    def reduce(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+        axes = tuple(range(x.ndim)) if axis is None else axis
+        if isinstance(axes, tuple):  # one by one: NumPy does not reorder these
+            for a in sorted((a % x.ndim for a in axes), reverse=True):
+                x = ufunc.reduce(x, axis=a, keepdims=True)
+            return x if keepdims else np.squeeze(x, axis=axes)
+        return ufunc.reduce(x, axis=axes, keepdims=keepdims)
+
+    return reduce
+
+
+def _scatter(g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
+    total = np.full(shape, 0.0, object)
+    np.add.at(total, index, g)
+    return total
+
+
+def _mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    total = objects.sum(x, axis=axis, keepdims=keepdims)
+    return total * (np.size(total) / x.size)
+
+
+objects = _Objects(
+    np,
+    sum=_reduction(ops.add),
+    prod=_reduction(ops.multiply),
+    max=_reduction(ops.maximum),
+    min=_reduction(ops.minimum),
+    mean=_mean,
+    scatter=_scatter,
+    isfinite=np.frompyfunc(Symbols.isfinite, 1, 1),
+    zeros_like=lambda x: np.full(np.shape(x), 0.0, object),
+    ones_like=lambda x: np.full(np.shape(x), 1.0, object),
+    astype=lambda x, *, dtype: x,
+    asarray=lambda x: x,
+    cumulative_sum=lambda x, *, axis=None: np.add.accumulate(x, axis=0 if axis is None else axis),
+)
+
+__all__ = ["TooLarge", "Traced", "contiguous", "expand", "is_scalar"]
