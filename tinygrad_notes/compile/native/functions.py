@@ -1,20 +1,69 @@
-"""exp, expm1, log, log1p, tanh and sigmoid on vectors of doubles, to 2 ulp.
+"""exp, expm1, log, log1p, tanh, sigmoid and logaddexp on vectors of doubles, to 2 ulp.
 
-Each function is written once into a module, for the width at which it is called. tests/compile/native/ measures the
-error of the whole and, against mpmath, that of every polynomial; `tests/compile/native/minimax.py` derives the
-coefficients.
+Each function is written once into a module, for the width at which it is called. Everything is computed for every place
+of the vector and chosen from at the end, so there are no branches. Steps that must be exact carry no flag that would
+let LLVM change them.
+
+The methods are the classic ones (Cody and Waite's reduction, the series of artanh in log, Kahan's correction in log1p).
+`tests/compile/native/minimax.py` derives the coefficients; the tests there measure the error of the whole.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 
 from .lines import Lines, Module
 
-# ln 2 as a sum: the first part has 21 trailing zero bits, so that its product with an exponent is exact.
+# ln 2 as a sum. The first part ends in 21 zero bits or more, so that its product with an exponent is exact.
 LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33")
-ROUND = 1.5 * 2.0**52  # a double of this size has no fraction: x + ROUND is rounded to an integer, which its low bits hold
+ROUND = 1.5 * 2.0**52  # x + ROUND has no room for a fraction: x is rounded to an integer, which stands in the low bits
+ONE_BITS, SQRT_HALF_BITS = 0x3FF0000000000000, 0x3FE6A09E667F3BCD  # of 1 and of √½
+TWO52_BITS = 0x4330000000000000  # of 2⁵²; with an integer in the low bits, 2⁵² + that integer
+
+# (eʳ − 1 − r) / r² on |r| ≤ ln 2 / 2; the error of eʳ is at most 4e-18
+EXP = [
+    0.5000000000000012,
+    0.166666666666667,
+    0.041666666666515445,
+    0.008333333333307092,
+    0.001388888894701036,
+    0.00019841269917606098,
+    2.4801489947375367e-05,
+    2.755721612283961e-06,
+    2.763127868190036e-07,
+    2.5117911083483725e-08,
+]
+# (2 artanh s − 2s) / s³ by z = s², for |s| ≤ (√2 − 1)/(√2 + 1); the relative error of 2 artanh s is at most 2e-18
+LOG = [
+    0.6666666666666734,
+    0.39999999999414293,
+    0.28571428742478955,
+    0.2222219856317434,
+    0.18183564881717693,
+    0.15314035423302436,
+    0.14796110091754433,
+]
+
+
+def _lambert(terms: int) -> tuple[list[float], list[float]]:
+    """N and D with tanh x = x − x·u·N(u)/D(u), u = x²: Lambert's continued fraction, cut after so many terms.
+
+    tanh x = x / (1 + u/(3 + u/(5 + ...))). From the inside out, each layer is below/above: odd + u·above/below.
+    """
+    above, below = [1], [2 * terms - 1]
+    for odd in range(2 * terms - 3, 0, -2):
+        shifted = [0, *above]
+        size = max(len(below), len(shifted))
+        padded = below + [0] * (size - len(below))
+        shifted += [0] * (size - len(shifted))
+        above, below = below, [odd * b + s for b, s in zip(padded, shifted, strict=True)]
+    above += [0] * (len(below) - len(above))
+    return [float(b - a) for a, b in zip(above, below, strict=True)][1:], [float(b) for b in below]
+
+
+TANH_N, TANH_D = _lambert(8)  # whole numbers; the relative error is at most 4e-18 for |x| ≤ 0.55
 
 
 def function(module: Module, name: str, width: int) -> str:
@@ -22,35 +71,45 @@ def function(module: Module, name: str, width: int) -> str:
     full = f"{name}.x{width}"
     if full not in module.functions:
         module.functions[full] = ""  # its place, before those that call it
-        lines = Lines(module, "double", width)
-        result = FUNCTIONS[name](lines, "%x")
-        head = f"define internal {lines.number} @{full}({lines.number} %x) {{\nentry:"
-        module.functions[full] = "\n".join([head, *lines.lines, f"  ret {lines.number} {result}", "}", ""])
+        w, write = Lines(module, "double", width), FUNCTIONS[name]
+        arguments = [w.argument(w.number, argument) for argument in list(inspect.signature(write).parameters)[1:]]
+        result = write(w, *arguments)
+        head = f"define internal {w.number} @{full}({', '.join(f'{w.number} {a}' for a in arguments)}) nounwind {{"
+        module.functions[full] = "\n".join([head, "entry:", *w.lines, f"  ret {w.number} {result}", "}", ""])
     return f"@{full}"
 
 
 def polynomial(w: Lines, x: str, coefficients: list[float]) -> str:
-    """Σ coefficients[k]·xᵏ, by Horner in fused multiply-adds."""
+    """Σ coefficients[k]·xᵏ by Horner's rule, in fused multiply-adds."""
     result = w.constant(coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         result = w.fma(result, x, w.constant(coefficient))
     return result
 
 
-def reduce_exponent(w: Lines, x: str) -> tuple[str, str]:
-    """N, as the low bits of an integer and as a number, and r with x = n·ln 2 + r, |r| ≤ ln 2 / 2."""
+def lesser(w: Lines, x: str, bound: float) -> str:
+    """X, or the bound where x is greater; NaN stays."""
+    return w.select(w.compare("olt", w.constant(bound), x), w.constant(bound), x)
+
+
+def greater(w: Lines, x: str, bound: float) -> str:
+    """X, or the bound where x is less; NaN stays."""
+    return w.select(w.compare("ogt", w.constant(bound), x), w.constant(bound), x)
+
+
+# eˣ = 2ⁿ·eʳ
+
+
+def reduce(w: Lines, x: str) -> tuple[str, str, str]:
+    """N as the low bits of an integer, r, and r's rounding error: x = n·ln 2 + r, |r| ≤ ln 2 / 2."""
     shifted = w.fma(x, w.constant(1 / math.log(2)), w.constant(ROUND))
-    n = w.subtract(shifted, w.constant(ROUND))
-    minus_n = w.negative(n)
-    r = w.fma(minus_n, w.constant(LN2_LOW), w.fma(minus_n, w.constant(LN2_HIGH), x))
-    return w.to_bits(shifted), r
+    minus_n = w.subtract(w.constant(ROUND), shifted)
+    exact = w.fma(minus_n, w.constant(LN2_HIGH), x)
+    r = w.fma(minus_n, w.constant(LN2_LOW), exact)
+    return w.to_bits(shifted), r, w.fma(minus_n, w.constant(LN2_LOW), w.subtract(exact, r))
 
 
-# eʳ = 1 + r + r²·q(r) on |r| ≤ ln 2 / 2
-EXP = [1 / math.factorial(k) for k in range(2, 14)]
-
-
-def exp_reduced(w: Lines, r: str) -> str:
+def exp_near(w: Lines, r: str) -> str:
     """Eʳ for |r| ≤ ln 2 / 2."""
     return polynomial(w, r, [1.0, 1.0, *EXP])
 
@@ -60,47 +119,46 @@ def power_of_two(w: Lines, n: str) -> str:
     return w.of_bits(w.integers("shl", w.integers("add", n, w.bits(1023)), w.bits(52)))
 
 
-def clamp(w: Lines, x: str, low: float, high: float) -> str:
-    """X between two bounds; NaN stays."""
-    x = w.select(w.compare("ogt", w.constant(low), x), w.constant(low), x)
-    return w.select(w.compare("olt", w.constant(high), x), w.constant(high), x)
+def halves(w: Lines, n: str) -> tuple[str, str]:
+    """n/2 rounded down, and the rest: 2ⁿ by two factors does not overflow before the result does."""
+    half = w.integers("sub", w.integers("lshr", w.integers("add", n, w.bits(2048)), w.bits(1)), w.bits(1024))
+    return half, w.integers("sub", n, half)
 
 
 def exp(w: Lines, x: str) -> str:
-    """2ⁿ·eʳ. The power is applied in two halves, so that it neither overflows early nor rounds twice in a denormal."""
-    n, r = reduce_exponent(w, clamp(w, x, -746.0, 710.0))
-    # n/2: shifted with its sign, which stands far above the integer's own bits
-    half = w.integers("sub", w.integers("lshr", w.integers("add", n, w.bits(2048)), w.bits(1)), w.bits(1024))
-    rest = w.integers("sub", n, half)
-    return w.multiply(w.multiply(exp_reduced(w, r), power_of_two(w, half)), power_of_two(w, rest))
+    """2ⁿ·eʳ; only the last factor can round, where the result is denormal."""
+    n, r, _ = reduce(w, lesser(w, greater(w, x, -746.0), 710.0))
+    half, rest = halves(w, n)
+    return w.multiply(w.multiply(exp_near(w, r), power_of_two(w, half)), power_of_two(w, rest))
 
 
-# tanh x = x / (1 + x²/(3 + x²/(5 + ... + x²/15))) = x − x·u·N(u)/D(u), u = x²: Lambert's continued fraction, whole numbers
-def lambert(terms: int) -> tuple[list[float], list[float]]:
-    """N and D of the continued fraction cut after so many terms."""
-    above, below = [1], [2 * terms - 1]  # the tail as below/above, from the inside out
-    for odd in range(2 * terms - 3, 0, -2):
-        shifted = [0, *above]
-        size = max(len(below), len(shifted))
-        pad = lambda p: p + [0] * (size - len(p))
-        above, below = below, [odd * b + s for b, s in zip(pad(below), pad(shifted), strict=True)]
-    # tanh = x·above/below, and above − below = −u·N
-    pad = lambda p: p + [0] * (len(below) - len(p))
-    return [float(b - a) for a, b in zip(pad(above), pad(below), strict=True)][1:], [float(b) for b in below]
+def expm1(w: Lines, x: str) -> str:
+    """2ⁿ·(p + 1) − 1 with p = eʳ − 1, written as 2ʰ·(2ⁿ⁻ʰ·p + (2ⁿ⁻ʰ − 2⁻ʰ)), h about n/2."""
+    n, r, error = reduce(w, lesser(w, greater(w, x, -50.0), 710.0))
+    square = w.multiply(r, r)
+    p = w.add(r, w.fma(square, polynomial(w, r, EXP), error))
+    half, rest = halves(w, n)
+    minus_half = w.integers("sub", w.bits(0), half)
+    scale = power_of_two(w, rest)
+    result = w.fma(p, scale, w.subtract(scale, power_of_two(w, minus_half)))
+    return w.intrinsic("copysign", w.multiply(result, power_of_two(w, half)), x)
 
 
-TANH = lambert(8)
+def sigmoid(w: Lines, x: str) -> str:
+    """1/(1 + e⁻ˣ) for x ≥ 0 and eˣ/(1 + eˣ) for x < 0: no overflow, and small results keep their digits."""
+    e = w.call(function(w.module, "exp", w.width), w.negative(w.intrinsic("fabs", x)))
+    below = w.add(e, w.constant(1.0))
+    return w.divide(w.select(w.compare("olt", x, w.constant(0.0)), e, w.constant(1.0)), below)
 
 
 def tanh(w: Lines, x: str) -> str:
-    """Near 0 the continued fraction; elsewhere 1 − 2/(e²ˣ + 1). One division serves both."""
+    """Near 0 Lambert's continued fraction, elsewhere 1 − 2/(e²ˣ + 1); one division serves both."""
     size = w.intrinsic("fabs", x)
     u = w.multiply(x, x)
-    near_above, near_below = polynomial(w, u, TANH[0]), polynomial(w, u, TANH[1])
-    near_above = w.multiply(w.multiply(near_above, u), size)
-    twice = w.add(size, size)
-    n, r = reduce_exponent(w, w.select(w.compare("olt", w.constant(40.0), twice), w.constant(40.0), twice))
-    far_below = w.fma(exp_reduced(w, r), power_of_two(w, n), w.constant(1.0))
+    near_above = w.multiply(w.multiply(polynomial(w, u, TANH_N), u), size)
+    near_below = polynomial(w, u, TANH_D)
+    n, r, _ = reduce(w, lesser(w, w.add(size, size), 40.0))
+    far_below = w.fma(exp_near(w, r), power_of_two(w, n), w.constant(1.0))
     near = w.compare("olt", size, w.constant(0.55))
     above = w.select(near, near_above, w.constant(2.0))
     below = w.select(near, near_below, far_below)
@@ -108,4 +166,65 @@ def tanh(w: Lines, x: str) -> str:
     return w.intrinsic("copysign", result, x)
 
 
-FUNCTIONS: dict[str, Callable[[Lines, str], str]] = {"exp": exp, "tanh": tanh}
+# ln u = k·ln 2 + ln(1 + f), ln(1 + f) = 2 artanh s, s = f/(2 + f)
+
+
+def log_near(w: Lines, u: str, correction: str, shift: str) -> str:
+    """Ln u + correction + shift·ln 2, for u positive, finite and no denormal, and a correction that is tiny beside u.
+
+    2 artanh s = 2s + s·R = f − (f²/2 − s·(f²/2 + R)): of these, f is exact and the largest.
+    """
+    bits = w.to_bits(u)
+    exponent = w.integers("lshr", w.integers("add", bits, w.bits(ONE_BITS - SQRT_HALF_BITS)), w.bits(52))  # k + 1023
+    k = w.subtract(w.of_bits(w.integers("or", exponent, w.bits(TWO52_BITS))), w.constant(2.0**52 + 1023))
+    k = w.add(k, shift)
+    fraction = w.integers("shl", w.integers("sub", exponent, w.bits(1023)), w.bits(52))
+    f = w.subtract(w.of_bits(w.integers("sub", bits, fraction)), w.constant(1.0))
+    s = w.divide(f, w.add(f, w.constant(2.0)))
+    z = w.multiply(s, s)
+    rest = w.multiply(z, polynomial(w, z, LOG))
+    half_square = w.multiply(w.multiply(f, f), w.constant(0.5))
+    small = w.fma(s, w.add(half_square, rest), w.fma(k, w.constant(LN2_LOW), correction))
+    return w.fma(k, w.constant(LN2_HIGH), w.subtract(f, w.subtract(half_square, small)))
+
+
+def at_the_ends(w: Lines, x: str, distance: str, inside: str) -> str:
+    """The logarithm's special cases, by the distance of x from where it is −∞: ∞ and NaN stay, below it is NaN."""
+    zero = w.constant(0.0)
+    result = w.select(w.compare("olt", x, w.constant(math.inf)), inside, x)
+    edge = w.select(w.compare("oeq", distance, zero), w.constant(-math.inf), w.constant(math.nan))
+    return w.select(w.compare("ole", distance, zero), edge, result)
+
+
+def log(w: Lines, x: str) -> str:
+    """A denormal is made normal by 2⁵⁴ first."""
+    denormal = w.compare("olt", x, w.constant(2.0**-1022))
+    normal = w.select(denormal, w.multiply(x, w.constant(2.0**54)), x)
+    shift = w.select(denormal, w.constant(-54.0), w.constant(0.0))
+    return at_the_ends(w, x, x, log_near(w, normal, w.constant(0.0), shift))
+
+
+def log1p(w: Lines, x: str) -> str:
+    """Ln u + c/u, where u = 1 + x was rounded and c, exact, is what it lost."""
+    one = w.constant(1.0)
+    u = w.add(x, one)
+    lost_of_x, lost_of_one = w.subtract(x, w.subtract(u, one)), w.subtract(one, w.subtract(u, x))
+    lost = w.select(w.compare("olt", x, one), lost_of_x, lost_of_one)
+    result = log_near(w, u, w.divide(lost, u), w.constant(0.0))
+    return w.intrinsic("copysign", at_the_ends(w, x, u, result), x)
+
+
+def logaddexp(w: Lines, x: str, y: str) -> str:
+    """Ln(eˣ + eʸ) = the greater + log1p(e^−|x − y|)."""
+    larger = w.select(w.compare("ogt", x, y), x, y)
+    distance = w.negative(w.intrinsic("fabs", w.subtract(x, y)))
+    e = w.call(function(w.module, "exp", w.width), distance)
+    result = w.add(larger, w.call(function(w.module, "log1p", w.width), e))
+    # Equal infinities have no distance; of a NaN, `larger` may have lost sight, but not their sum.
+    result = w.select(w.compare("oeq", x, y), w.add(x, w.constant(math.log(2))), result)
+    return w.select(w.compare("uno", x, y), w.add(x, y), result)
+
+
+FUNCTIONS: dict[str, Callable[..., str]] = {
+    f.__name__: f for f in (exp, expm1, log, log1p, logaddexp, sigmoid, tanh)
+}

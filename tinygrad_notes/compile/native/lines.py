@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,9 +31,8 @@ class Lines:
     """
 
     def __init__(self, module: Module, element: str, width: int) -> None:
-        self.module, self.element, self.width = module, element, width
-        self.number = self.of(element)
-        self.integer = self.of(f"i{8 * BYTES[element]}")
+        self.module, self.width = module, width
+        self._set_element(element)
         self.mask = self.of("i1")
         self.suffix = f"v{width}" if width > 1 else ""
         self.lines: list[str] = []
@@ -39,6 +40,19 @@ class Lines:
         self.stem = "t"
         self.block = "entry"
         self._used: dict[str, int] = {}
+
+    def _set_element(self, element: str) -> None:
+        self.element = element
+        self.number = self.of(element)
+        self.integer = self.of(f"i{8 * BYTES[element]}")
+
+    @contextmanager
+    def elements(self, element: str) -> Iterator[None]:
+        """Numbers are of another type for a while."""
+        before = self.element
+        self._set_element(element)
+        yield
+        self._set_element(before)
 
     def of(self, element: str) -> str:
         """The type of a vector of these."""
@@ -68,6 +82,11 @@ class Lines:
         if self.element == "float":
             x = struct.unpack("f", struct.pack("f", x))[0]
         return self.splat(self.element, "0x" + struct.pack(">d", x).hex().upper())
+
+    def is_known(self, value: str) -> bool:
+        """Whether a value is a constant, and not NaN."""
+        found = re.search(r"0x([0-9A-F]{16})\b", value)
+        return bool(found) and not math.isnan(struct.unpack(">d", bytes.fromhex(found[1]))[0])
 
     def bits(self, n: int) -> str:
         """The same integer in all places."""

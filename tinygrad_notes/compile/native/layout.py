@@ -1,0 +1,100 @@
+"""How a stage's code lies in functions, and its values in slots of the scratch memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .lines import BYTES
+from .stage import Access, Stage, access, operands
+
+PART = 512  # entries in a function: the fastest to run of 192 to 768, and LLVM takes as long for any
+VECTOR_BYTES = 32
+
+
+def width_of(lanes: int, element: str) -> int:
+    """Elements in a vector: no more than there are lanes for, rounded up."""
+    width = VECTOR_BYTES // BYTES[element]
+    while width > 1 and width // 2 >= lanes:
+        width //= 2
+    return width
+
+
+@dataclass
+class Layout:
+    """A stage, the parts of its code and the slots of its values.
+
+    Attributes:
+        written: The buffers that it writes to.
+        crossing: Value → slot, for values that are used in another part than their own.
+        staged: Load or store → slot, which stands in for the buffer when lanes fill no vector.
+        sums: Total over lanes → slot.
+    """
+
+    number: int
+    stage: Stage
+    element: str
+    width: int = field(init=False)
+    parts: list[range] = field(init=False)
+    written: set[int] = field(init=False)
+    crossing: dict[int, int] = field(default_factory=dict)
+    staged: dict[int, int] = field(default_factory=dict)
+    sums: dict[int, int] = field(default_factory=dict)
+    slots: int = 0
+
+    def __post_init__(self) -> None:
+        code = self.stage.code
+        self.width = width_of(self.stage.lanes, self.element)
+        self.parts = [range(k, min(k + PART, len(code))) for k in range(0, len(code), PART)] or [range(0)]
+        self.written = {place.buffer for e in code if e[0] in ("store", "total") and (place := access(e))}
+        self._place_crossing()
+        for _, totals in sorted(self._totals_by_place().items()):
+            for k in totals:
+                self.sums[k] = self.new_slot()
+        for k, entry in enumerate(code):
+            place = access(entry)
+            if entry[0] in ("load", "store") and place and place.lane_stride == 1 and self.tail:
+                self.staged[k] = self.new_slot()
+
+    def _place_crossing(self) -> None:
+        """Slots for values that cross parts; a slot is free again after the last part that uses it."""
+        code = self.stage.code
+        last_use = {a: k for k, entry in enumerate(code) for a in operands(entry) if not self.is_remade(a)}
+        ending: dict[int, list[int]] = {}
+        free: list[int] = []
+        for part in self.parts:
+            for a in part:
+                if last_use.get(a, 0) >= part.stop:
+                    self.crossing[a] = free.pop() if free else self.new_slot()
+                    ending.setdefault(last_use[a] // PART, []).append(self.crossing[a])
+            free += ending.get(part.start // PART, [])
+
+    def _totals_by_place(self) -> dict[Access, list[int]]:
+        """The totals over lanes, by buffer and stride."""
+        found: dict[Access, list[int]] = {}
+        for k, entry in enumerate(self.stage.code):
+            place = access(entry)
+            if entry[0] == "total" and place and not place.lane_stride:
+                found.setdefault(place._replace(offset=0), []).append(k)
+        return found
+
+    def sums_by_place(self) -> dict[Access, tuple[range, list[int]]]:
+        """For each buffer and stride: the slots of the sums that go there, and their offsets."""
+        return {
+            place: (range(self.sums[ks[0]], self.sums[ks[-1]] + 1), [self.stage.code[k][3] for k in ks])
+            for place, ks in self._totals_by_place().items()
+        }
+
+    @property
+    def tail(self) -> int:
+        """Lanes that fill no whole vector."""
+        return self.stage.lanes % self.width
+
+    def new_slot(self) -> int:
+        """A new slot of the scratch memory."""
+        self.slots += 1
+        return self.slots - 1
+
+    def is_remade(self, k: int) -> bool:
+        """Whether value k is written anew where it is used: constants, and loads of what the stage does not write."""
+        entry = self.stage.code[k]
+        return entry[0] == "constant" or (entry[0] == "load" and entry[1] not in self.written)
