@@ -251,13 +251,13 @@ class LaneProgram:
             value = self._value(code, i, here=True)
             if i in self.place:
                 buffer, offset = self.place[i]
-                code.put("store", value, buffer, offset, 0, int(self._lanes(i) > 1), 0)
+                code.put("store", value, buffer, offset, 0, 1, 0)
         for time, (buffer, offset), rows in self.single:
             code = self._at(time, 1)
             total = self._value(code, rows[0]) if rows else code.entry("constant", 0.0)
             for r in rows[1:]:
                 total = code.entry("add", total, self._value(code, r))
-            code.put("store", total, buffer, offset, 0, 0, 0)
+            code.put("store", total, buffer, offset, 0, 1, 0)
         for time, (buffer, offset), stride, row in self.adding:
             code = self._at(time, self._lanes(row))
             before = code.put("load", buffer, offset, 0, stride, 0)
@@ -272,10 +272,10 @@ class LaneProgram:
                 time += time % 2 != int(n > 1)
             code = self._at(time, n)
             if self.tape.rows[i][0] in (INPUT, ASSEMBLED):
-                value = code.entry("load", *self.base[i], 0, int(n > 1), 0)
+                value = code.entry("load", *self.base[i], 0, 1, 0)
             else:
                 value = self._value(code, i)
-            code.put("store", value, buffer, offset, 0, int(n > 1), 0)
+            code.put("store", value, buffer, offset, 0, 1, 0)
 
     def _value(self, code: _Code, i: int, here: bool = False) -> int:
         """The entry that holds a row in a stage: computed there, or loaded."""
@@ -294,7 +294,7 @@ class LaneProgram:
             entry = code.entry(self._name(i), *args)
         else:
             buffer, base = self.place[i]
-            entry = code.entry("load", buffer, base, 0, int(self._lanes(i) > 1), 0)
+            entry = code.entry("load", buffer, base, 0, 1, 0)
         code.values[i] = entry
         return entry
 
@@ -313,14 +313,14 @@ class LaneProgram:
         count = self.flag
         if count:
             code = self._at(last, count)
-            x = code.put("load", self.out, 0, 0, int(count > 1), 0)
+            x = code.put("load", self.out, 0, 0, 1, 0)
             code.put("total", code.put("subtract", x, x), self.out, self.flag, 0, 0)
         numbers = {self.tape.rows[i][1]: i for i in self.live if self.tape.rows[i][0] == INPUT}
         for root, number in feedback:
             offset, n = self.segments[self.roots.index(root)]
             code = self._at(last + 1, n)
-            value = code.put("load", self.out, offset, 0, int(n > 1), 0)
-            code.put("store", value, self.base[numbers[number]][0], 0, 0, int(n > 1), 0)
+            value = code.put("load", self.out, offset, 0, 1, 0)
+            code.put("store", value, self.base[numbers[number]][0], 0, 0, 1, 0)
 
     # --- text -------------------------------------------------------------------------------------------------------
 
