@@ -14,6 +14,9 @@ from .tape import Tape
 from .trace import Traced
 
 
+BACKENDS = ("auto", "llvm", "numpy", "python")
+
+
 class Plan(Protocol):
     """A program that is ready to run.
 
@@ -90,9 +93,9 @@ class LanePlan:
         return [out[a:b].reshape(shape) if shape else out.item(a) for a, b, shape in self.views]
 
 
-def make_plan(tape: Tape, roots: Sequence[int], backend: str, threads: int) -> Plan:
+def make_plan(tape: Tape, roots: Sequence[int], options: dict[str, Any]) -> Plan:
     """The plan for a tape."""
-    if backend in ("auto", "llvm"):
+    if options["backend"] in ("auto", "llvm"):
         try:
             return LanePlan(tape, roots)
         except NotLanes as e:
