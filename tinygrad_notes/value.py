@@ -16,7 +16,7 @@ from typing import Any
 from . import graph, ops
 from .graph import Node, is_node
 from .ops import Op
-from .ops.namespaces import floats, is_number
+from .ops.namespaces import floats, is_number, is_traced
 from .ops.source import scalar_program
 
 
@@ -220,6 +220,8 @@ def record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
 
     With an array among the arguments the op is recorded by `Tensor`.
     """
+    if any(map(is_traced, args)):
+        return next(a for a in args if is_traced(a)).record(op, args, params)
     if not all(isinstance(a, Value) or is_number(a) for a in args):
         return Node.array_kind.record(op, args, params)
     data = [a.data if isinstance(a, Value) else a if type(a) is bool else float(a) for a in args]

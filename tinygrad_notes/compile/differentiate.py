@@ -8,8 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from .tape import ALIAS, ELEMENT, LANES, Tape
+from .tape import ALIAS, ASSEMBLED, ELEMENT, LANES, LOOP, Tape
 from .trace import Symbols, Traced, constant, wrap
+
+
+class NotDifferentiable(Exception):
+    """A form of program that only the array back end differentiates."""
+
 
 Part = tuple[int | np.ndarray[Any, Any], Any]
 """A contribution to the gradient of an array: where (one offset, or many), and what."""
@@ -35,8 +40,8 @@ def cotangents(
     for target in targets:
         active[target] = 1
     for i in range(min(targets), last + 1):
-        if not active[i] and _passes(tape, i):
-            active[i] = any(active[a] for a in tape.arguments(i))
+        if not active[i] and any(active[a] for a in tape.arguments(i)) and _passes(tape, i):
+            active[i] = 1
     ends = frozenset(targets)
     flight: dict[int, Any] = {}
     parts: dict[int, list[Part]] = defaultdict(list)
@@ -54,6 +59,8 @@ def cotangents(
         g = flight.pop(i)
         if not isinstance(g, Traced):  # simplified to a plain number; a rule asks for a node
             g = constant(tape, g)
+        if code in (ELEMENT, LANES) and tape.rows[args[0]][0] == ASSEMBLED:
+            raise NotDifferentiable("a gradient of a gradient by numbers of an array")
         if code == ELEMENT:
             parts[args[0]].append((args[1], g))
             continue
@@ -77,4 +84,9 @@ def _passes(tape: Tape, index: int) -> bool:
     code = tape.rows[index][0]
     if code >= 0:
         return tape.operation(code)[0].differentiable and tape.dtype(index).kind == "f"
-    return code in (ALIAS, ELEMENT, LANES)
+    if code == LOOP:
+        raise TypeError(
+            "compile: a gradient through fori or scan is not worked out. Take the gradient within the body, or write the "
+            "loop as a Python loop, which is unrolled."
+        )
+    return code in (ALIAS, ELEMENT, LANES, ASSEMBLED)

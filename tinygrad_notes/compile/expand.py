@@ -67,9 +67,8 @@ class _Expander:
         self.arrays[i] = row
         if not shape:
             return wrap(self.tape, self.tape.row((ELEMENT, row, 0)) if self.tape.rows[row][0] == INPUT else row)
-        found = np.empty(int(np.prod(shape)), object)
-        found[:] = [wrap(self.tape, self.tape.row((ELEMENT, row, k))) for k in range(found.size)]
-        return found.reshape(shape)
+        count = int(np.prod(shape))
+        return _filled([wrap(self.tape, self.tape.row((ELEMENT, row, k))) for k in range(count)], shape)
 
     def value(self, i: int) -> Any:
         """A row as a symbol or an array of symbols."""
@@ -129,9 +128,8 @@ class _Expander:
         place, shape = places[k], source.shape(i)
         if isinstance(place, int):
             return self._elements(i, tape.row((COTANGENT, new_number, place), shape), shape)
-        found = np.empty(len(place), object)
-        found[:] = [wrap(tape, tape.row((COTANGENT, new_number, p))) for p in place]
-        return found.reshape(shape) if shape else found[0]
+        found = [wrap(tape, tape.row((COTANGENT, new_number, p))) for p in place]
+        return _filled(found, shape) if shape else found[0]
 
     def root(self, r: int) -> int:
         """A root as one row."""
@@ -142,6 +140,14 @@ class _Expander:
             return enter(self.tape, value)
         rows = [enter(self.tape, x) for x in value.ravel()]
         return self.tape.row((code_of(ops.stack), *rows), (len(rows),))
+
+
+def _filled(items: Sequence[Any], shape: tuple[int, ...]) -> Any:
+    """An array of objects; one by one, since NumPy would ask a symbol for its numbers."""
+    found = np.empty(len(items), object)
+    for k, x in enumerate(items):
+        found[k] = x
+    return found.reshape(shape)
 
 
 def _boxed(x: Any) -> Any:
@@ -169,9 +175,10 @@ class _Objects(Namespace):
             return super().__getattr__(name)
 
         def call(*args: Any, **params: Any) -> Any:
-            if op.defaults:
-                return np.frompyfunc(lambda *a: op(*a, **params), len(args), 1)(*args)
-            return np.frompyfunc(op, len(args), 1)(*args)
+            function = (lambda *a: op(*a, **params)) if params else op
+            if not any(isinstance(a, np.ndarray) for a in args):
+                return function(*args)
+            return np.frompyfunc(function, len(args), 1)(*map(_boxed, args))
 
         setattr(self, name, call)
         return call

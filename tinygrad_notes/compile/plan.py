@@ -1,103 +1,236 @@
-"""Which back end runs a program."""
+"""Which back end runs a program, and the last word where a number is not finite.
+
+The fast program multiplies cotangents and slopes as they are; where 0 · ∞ comes up it gives NaN, and the engine's answer
+is 0. So when a result is not finite, the program that asks at every product is made, and run instead.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib.util
+import math
+from collections.abc import Callable, Sequence
+from operator import is_
 from typing import Any, Protocol
 
 import numpy as np
 
 from .arrays import ArrayProgram
-from .lanes import LaneProgram, NotLanes
+from .differentiate import NotDifferentiable
+from .expand import TooLarge, expand, is_scalar
 from .roll import Roller
+from .scalars import NotScalars, ScalarProgram
 from .tape import Tape
 from .trace import Traced
 
-
 BACKENDS = ("auto", "llvm", "numpy", "python")
+SHORT = 2_000
+"""Up to so many numbers straight-line Python is quicker than NumPy on small arrays."""
 
 
 class Plan(Protocol):
     """A program that is ready to run.
 
     Attributes:
+        backend: its name.
         source: its text.
         inputs: what the arrays are that it takes.
         instructions, flops: see `Stats`.
-        backend: its name.
+        in_place: whether it has written what is fed back over its inputs itself.
+        run: takes the inputs' arrays, gives the results.
     """
 
-    source: str
+    backend: str
     inputs: list[Any]
     instructions: int
     flops: int
-    backend: str
+    in_place: bool
+    run: Callable[[Sequence[Any]], Sequence[Any]]
 
-    def run(self, arrays: Sequence[Any]) -> list[Any]:
-        """The results, given the inputs' arrays."""
+    @property
+    def source(self) -> str:
+        """Its text."""
         ...
 
 
+Feedback = Sequence[tuple[int, int]]
+"""Pairs of a root's place and an INPUT row: what is written over what, at the end of a step."""
+
+
 class NumPyPlan:
-    """Straight-line NumPy; run again with care where a number came out that is not finite."""
+    """Straight-line NumPy."""
 
     backend = "numpy"
+    in_place = False
 
-    def __init__(self, tape: Tape, roots: Sequence[int]) -> None:
+    def __init__(self, tape: Tape, roots: Sequence[int], careful: bool = False) -> None:
         self.tape, self.roots = tape, roots
-        self.program = self._program(careful=False)
+        roller = Roller(tape, roots, careful=careful, deep=True)
+        rows = [_index(roller, roller.row(r)) for r in roots]
+        self.program = ArrayProgram(roller.tape, rows)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions, self.flops = self.program.instructions, self.program.flops
-        self.careful: ArrayProgram | None = None
+        self.run = self.program if careful or not tape.pulls else self._checked
+        self._careful: NumPyPlan | None = None
 
-    def _program(self, careful: bool) -> ArrayProgram:
-        roller = Roller(self.tape, self.roots, careful=careful, deep=True)
-        found = [roller.row(r) for r in self.roots]
-        return ArrayProgram(roller.tape, [y.index if isinstance(y, Traced) else roller.tape.constant(y) for y in found])
+    def _checked(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        results = self.program(arrays)
+        return results if all(map(_is_finite, results)) else self.again(arrays)
 
-    def run(self, arrays: Sequence[Any]) -> list[Any]:
+    def again(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        """The results, with care."""
+        if self._careful is None:
+            self._careful = NumPyPlan(self.tape, self.roots, careful=True)
+        return self._careful.run(_in_order(self._careful.inputs, self.inputs, arrays))
+
+
+class PythonPlan:
+    """Straight-line Python on floats; what Python's floats refuse is NumPy's to answer."""
+
+    backend = "python"
+    in_place = False
+
+    def __init__(self, tape: Tape, roots: Sequence[int], scalar: Tape, rows: Sequence[int]) -> None:
+        self.tape, self.roots = tape, roots
+        self.program = ScalarProgram(Roller(scalar, rows, careful=False, deep=False, least=10**9), rows)
+        self.source, self.inputs = self.program.source, self.program.inputs
+        self.instructions = self.flops = self.program.instructions
+        self.shapes = [tape.shape(r) for r in roots]
+        self._careful: NumPyPlan | None = None
+
+    def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """The results."""
-        return self.program(arrays)
+        try:
+            results = self.program.run(*(np.ravel(a).tolist() for a in arrays))
+        except (ArithmeticError, ValueError):
+            results = [math.nan]
+        if all(math.isfinite(x) for r in results for x in (r if isinstance(r, list) else (r,))):
+            return [np.array(r).reshape(s) if s else r for r, s in zip(results, self.shapes, strict=True)]
+        if self._careful is None:
+            self._careful = NumPyPlan(self.tape, self.roots, careful=True)
+        return self._careful.run(_in_order(self._careful.inputs, self.inputs, arrays))
 
 
 class LanePlan:
-    """Native code on lanes; where a number comes out that is not finite, NumPy with care has the last word."""
+    """Native code on lanes; bound to the arrays it was called with last."""
 
     backend = "llvm"
 
-    def __init__(self, tape: Tape, roots: Sequence[int]) -> None:
-        self.tape, self.roots = tape, roots
-        program = LaneProgram(Roller(tape, roots, careful=False, deep=False, least=4), roots)
-        self.program = program
+    def __init__(
+        self, tape: Tape, roots: Sequence[int], scalar: Tape, rows: Sequence[int], threads: int, feedback: Feedback = ()
+    ) -> None:
+        from .lanes import LaneProgram
+
+        self.tape, self.roots, self.threads = tape, roots, threads
+        roller = Roller(scalar, rows, careful=False, deep=False, least=4)
+        self.program = program = LaneProgram(roller, rows, [(k, self._input(scalar, tape, i)) for k, i in feedback])
+        self.in_place = bool(feedback)
         self.inputs, self.instructions, self.flops = program.inputs, program.instructions, program.flops
         self.out, self.kept = (np.zeros(max(n, 1)) for n in program.sizes)
+        fed = {k for k, _ in feedback}
         self.views = [
-            (offset, offset + count, tape.shape(r)) for (offset, count), r in zip(program.segments, roots, strict=True)
+            None if k in fed else (offset, offset + count, tape.shape(r))
+            for k, ((offset, count), r) in enumerate(zip(program.segments, roots, strict=True))
         ]
-        self.bound: list[Any] = []
-        self.step: Any = None
+        self.bound: tuple[Any, ...] = ()
+        self.step: Callable[..., None] | None = None
+        self._numpy: NumPyPlan | None = None
+
+    @staticmethod
+    def _input(scalar: Tape, tape: Tape, i: int) -> int:
+        what = tape.inputs[tape.rows[i][1]]
+        return scalar.inputs.index(what)
 
     @property
     def source(self) -> str:
         """The stages."""
         return self.program.source
 
-    def run(self, arrays: Sequence[Any]) -> list[Any]:
+    def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """The results."""
-        if len(arrays) != len(self.bound) or any(a is not b for a, b in zip(arrays, self.bound, strict=True)):
-            ready = [np.ascontiguousarray(a, np.float64).reshape(-1) for a in arrays]
-            self.step = self.program.native.bind([*ready, self.out, self.kept, *self.program.indices])
-            self.bound = list(arrays)
+        if self.step is None or not all(map(is_, arrays, self.bound)):
+            self.bind(arrays)
+        assert self.step is not None
         self.step()
-        out = self.out.copy()
-        return [out[a:b].reshape(shape) if shape else out.item(a) for a, b, shape in self.views]
+        out = self.out
+        if out[self.program.flag] != 0.0:
+            return self._again(arrays)
+        out = out.copy()
+        return [
+            None if v is None else out.item(v[0]) if not v[2] else out[v[0] : v[1]].reshape(v[2]) for v in self.views
+        ]
+
+    def bind(self, arrays: Sequence[Any]) -> None:
+        """Tie the program to arrays: read in place where they are of contiguous floats, else copied in each call."""
+        ready = [np.ascontiguousarray(a, np.float64) for a in arrays]
+        same = all(r is a for r, a in zip(ready, arrays, strict=True))
+        flat = [r.reshape(-1) if r.size else np.zeros(1) for r in ready]
+        self.step = self.program.native.bind([*flat, self.out, self.kept, *self.program.indices])
+        self.bound = tuple(arrays) if same else (object(),) * len(arrays)
+
+    def _again(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        if not self.tape.pulls and self._numpy is None:
+            out = self.out.copy()
+            return [None if v is None else out.item(v[0]) if not v[2] else out[v[0] : v[1]].reshape(v[2]) for v in self.views]
+        if self._numpy is None:
+            self._numpy = NumPyPlan(self.tape, self.roots, careful=True)
+        return self._numpy.run(_in_order(self._numpy.inputs, self.inputs, arrays))
 
 
-def make_plan(tape: Tape, roots: Sequence[int], options: dict[str, Any]) -> Plan:
-    """The plan for a tape."""
-    if options["backend"] in ("auto", "llvm"):
+def make_plan(tape: Tape, roots: Sequence[int], options: dict[str, Any], feedback: Feedback = ()) -> Plan:
+    """The plan for a tape.
+
+    Raises:
+        ModuleNotFoundError: the backend that was asked for needs llvmlite.
+        ValueError: the backend that was asked for cannot run such a program.
+    """
+    backend = options["backend"]
+    live = tape.live(roots)
+    scalar = is_scalar(tape, live)
+    if backend in ("auto", "llvm") and _has_llvm(backend):
+        found = _lanes(tape, roots, scalar, options, feedback)
+        if not isinstance(found, str):
+            return found
+        if backend == "llvm":
+            raise ValueError(f"compile: backend='llvm' cannot run this program ({found}); use backend='auto'.")
+    if backend == "python" or (backend == "auto" and scalar and len(live) <= SHORT):
         try:
-            return LanePlan(tape, roots)
-        except NotLanes as e:
-            print("not lanes", e)
+            return PythonPlan(tape, roots, *((tape, roots) if scalar else expand(tape, roots)))
+        except (NotScalars, TooLarge, NotDifferentiable) as error:
+            if backend == "python":
+                raise ValueError(
+                    f"compile: backend='python' cannot run this program ({error}); use backend='auto'."
+                ) from error
     return NumPyPlan(tape, roots)
+
+
+def _lanes(
+    tape: Tape, roots: Sequence[int], scalar: bool, options: dict[str, Any], feedback: Feedback
+) -> LanePlan | str:
+    """Native code, or why there is none."""
+    from .lanes import NotLanes
+
+    try:
+        numbers, rows = (tape, roots) if scalar else expand(tape, roots)
+        return LanePlan(tape, roots, numbers, rows, options["threads"], feedback)
+    except (NotLanes, TooLarge, NotDifferentiable) as error:
+        return str(error)
+
+
+def _has_llvm(backend: str) -> bool:
+    found = importlib.util.find_spec("llvmlite") is not None
+    if backend == "llvm" and not found:
+        raise ModuleNotFoundError("compile: backend='llvm' needs llvmlite: pip install 'tinygrad_notes[fast]'.")
+    return found
+
+
+def _index(roller: Roller, y: Any) -> int:
+    return y.index if isinstance(y, Traced) else roller.tape.constant(y)
+
+
+def _in_order(wanted: Sequence[Any], given: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
+    """The arrays of one program's inputs in the order of another's."""
+    return [arrays[given.index(w)] for w in wanted]
+
+
+def _is_finite(x: Any) -> bool:
+    return math.isfinite(x if isinstance(x, float) else np.vdot(x, x)) if not isinstance(x, int) else True

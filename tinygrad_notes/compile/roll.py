@@ -12,15 +12,16 @@ Gradients are worked out after the rolling, on the few rows that are left.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Generator, Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from .. import ops
 from .differentiate import cotangents
-from .tape import ALIAS, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LANES, Tape, code_of
+from .tape import ALIAS, ASSEMBLED, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LANES, Tape, code_of
 from .trace import Symbols, Traced, constant, contiguous, enter, wrap
 
 ADD, MULTIPLY, STACK = code_of(ops.add), code_of(ops.multiply), ops.stack
@@ -57,6 +58,7 @@ class Roller:
         uses = np.zeros(n, np.int64)
         arguments = np.zeros((3, n), np.int64)
         kinds: list[int] = [0] * n
+        kept: list[int] = [0] * n
         known: dict[tuple[int, ...], int] = {}
         absorbed = bytearray(n)
         for i in self.live:
@@ -74,25 +76,20 @@ class Roller:
             row = rows[i]
             code = row[0]
             if i in shapes or code in (INPUT, COTANGENT, ALIAS) or len(row) > 4:
-                kinds[i] = alone
+                kinds[i] = kept[i] = alone
                 alone -= 1
                 continue
             if code == ELEMENT:
-                key = (code, row[1])
+                kinds[i] = get((code, row[1]), len(known))
+                kept[i] = get(row, len(known)) if rows[row[1]][0] == ALIAS else kinds[i]
                 arguments[0, i], arguments[1, i] = row[1:]
             elif code == CONSTANT:
-                key = row
+                kinds[i] = kept[i] = get(row, len(known))
             else:
-                k = len(row)
-                arguments[: k - 1, i] = row[1:]
-                if k == 3:
-                    key = (code, kinds[row[1]], kinds[row[2]], absorbed[i])
-                elif k == 2:
-                    key = (code, kinds[row[1]])
-                else:
-                    key = (code, *(kinds[a] for a in row[1:]))
-            kinds[i] = get(key, len(known))
-        self.kinds, self.absorbed, self.args = kinds, absorbed, arguments
+                arguments[: len(row) - 1, i] = row[1:]
+                for of in (kinds,) if self.deep else (kinds, kept):
+                    of[i] = get((code, absorbed[i], *[of[a] for a in row[1:]]), len(known))
+        self.kinds, self.kept, self.absorbed, self.args = kinds, kept, absorbed, arguments
 
     def _terms(self, index: int) -> list[int]:
         """The terms of the sum that a row of additions is, through additions that serve nothing else."""
@@ -267,13 +264,10 @@ class Roller:
     def _sum(self, ids: Ids, shape: tuple[int, ...]) -> Generator[Any, Any, Any]:
         """A sum (or many, in step): terms of one class become a sum along an axis."""
         terms = np.array([self._terms(int(i)) for i in ids]).reshape(*shape, -1)
-        order = sorted(range(terms.shape[-1]), key=lambda t: self.kinds[int(terms.reshape(-1, terms.shape[-1])[0, t])])
-        first = terms.reshape(-1, terms.shape[-1])[0]
-        groups = [list(g) for _, g in groupby(order, key=lambda t: self.kinds[int(first[t])])]
-        groups.sort(key=lambda g: g[0])  # in the order in which they were written
+        first = terms.reshape(-1, terms.shape[-1])[0].tolist()
         total: Any = None
-        for group in groups:
-            if len(group) >= self.least and self.kinds[int(first[group[0]])] >= 0:
+        for group in self._groups(first):
+            if len(group) >= self.least and self.kinds[first[group[0]]] >= 0:
                 part = yield from self._rolled(terms[..., group])
                 total = part if total is None else total + part
                 continue
@@ -281,6 +275,23 @@ class Roller:
                 part = yield from self._argument(terms[..., t]) if shape else iter_key(int(terms[..., t]))
                 total = part if total is None else total + part
         return total
+
+    def _groups(self, terms: Sequence[int]) -> list[list[int]]:
+        """The places of terms of one class together.
+
+        For lanes the parameters of a gradient are first held to be different: lanes that share them add up their
+        gradients in registers.
+        """
+        groups: list[list[int]] = []
+        rest = list(range(len(terms)))
+        for of in (self.kinds,) if self.deep else (self.kept, self.kinds):
+            classes: dict[int, list[int]] = {}
+            for t in rest:
+                classes.setdefault(of[terms[t]], []).append(t)
+            last = of is self.kinds
+            groups += [g for g in classes.values() if last or len(g) >= self.least]
+            rest = [] if last else [t for g in classes.values() if len(g) < self.least for t in g]
+        return sorted(groups, key=lambda g: g[0])  # in the order in which they were written
 
     def _rolled(self, ids: Ids) -> Generator[Any, Any, Any]:
         """Terms of one class, summed along the last axis of `ids`."""
@@ -323,6 +334,12 @@ class Roller:
     def _places(self, array: Any, shape: tuple[int, ...], offsets: Any) -> Any:
         """The elements of an array at these offsets."""
         if not self.deep:
+            row = self.tape.rows[array.index]
+            if row[0] == ASSEMBLED and not offsets.ndim:
+                at = int(offsets)
+                parts = self.tape.assembled[row[1]].parts
+                if not any(at in where for where, _ in parts if not isinstance(where, int)):
+                    return functools.reduce(operator.add, (wrap(self.tape, r) for w, r in parts if w == at), 0.0)
             if offsets.ndim:
                 return wrap(self.tape, self.tape.lanes(array.index, offsets))
             return wrap(self.tape, self.tape.row((ELEMENT, array.index, int(offsets))))

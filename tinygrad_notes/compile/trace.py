@@ -465,6 +465,9 @@ for _name, _op in {"neg": ops.negative, "abs": ops.abs}.items():
 for _name, _op in {"and": ops.logical_and, "or": ops.logical_or}.items():
     setattr(Number, f"__{_name}__", lambda a, b, _op=_op: _op(a, b))
     setattr(Number, f"__r{_name}__", lambda a, b, _op=_op: _op(b, a))
+for _op in TABLE.values():
+    if _op.method and _op.elementwise and _op.arity == 1 and not _op.defaults:
+        setattr(Number, _op.name, _unary(_op))
 Number.__invert__ = lambda a: ops.logical_not(a)  # type: ignore[attr-defined]  # NumPy's operator for logic
 
 # --- the reading of a rule by symbols ---------------------------------------------------------------------------------

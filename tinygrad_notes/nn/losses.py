@@ -159,7 +159,8 @@ def softmax_cross_entropy(y: Any, logits: Any, *, reduction: Reduction = "mean")
     if given == shape:
         y, logits = _pair(name, y, logits, "the logits")
         _require(name, "y", y, _in_unit, "probabilities in [0, 1], or integer classes without the last axis")
-        _require(name, "y, summed over the last axis,", _numbers(y).sum(-1), lambda v: abs(v - 1) < 1e-3, "1")
+        if not is_traced(numbers := _numbers(y)):
+            _require(name, "y, summed over the last axis,", numbers.sum(-1), lambda v: abs(v - 1) < 1e-3, "1")
         losses = _rows(y, logits) if scalar else -ops.sum(y * ops.log_softmax(logits), axis=-1)
     else:
         classes = _classes(name, y, shape[-1])
@@ -284,7 +285,10 @@ def _in_unit(v: Any) -> Any:
 
 
 def _numbers(x: Any) -> Any:
-    """The plain numbers in a target or prediction, as an array."""
+    """The plain numbers in a target or prediction, as an array; what stands for them, if one is traced."""
+    traced = next(filter(is_traced, tree_leaves(x)), None)
+    if traced is not None:
+        return traced
     if isinstance(x, (list, tuple, Value)) or is_number(x):
         return np.array(tree_map(float, x))
     return x.data if is_node(x) else x
@@ -294,7 +298,7 @@ def _require(loss: str, called: str, x: Any, allowed: Callable[[Any], Any], expe
     """Raise a ValueError if any number in x is not allowed."""
     data = _numbers(x)
     if is_traced(data):
-        return  # under jax.jit there are no numbers to look at
+        return  # under jax.jit or compile there are no numbers to look at
     wrong = ~allowed(data)
     if bool(wrong.any()):
         example = float(data.reshape(-1)[wrong.reshape(-1)][0])

@@ -140,13 +140,13 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 
 
 def _complement(a: Any) -> Any:
-    """The number or array 1 − a; where a is a node that `sigmoid` made of z, σ(−z), so that no digit is lost."""
+    """1 − a, with no gradient flowing through it; where `sigmoid` made a of z, σ(−z), so that no digit is lost."""
     if type(a) not in NODE_KINDS:
         return 1 - a
     if a.op is sigmoid:
         z = a.parents[0]
-        return sigmoid(-(z.data if type(z) in NODE_KINDS else z))
-    return 1 - a.data
+        return sigmoid(-(z.detach() if type(z) in NODE_KINDS else z))
+    return 1 - a.detach()
 
 
 def complement(a: Any) -> Any:
@@ -169,5 +169,5 @@ def cross_entropy(y: Any, a: Any) -> Any:
     y, a = _array(y, "cross_entropy"), _array(a, "cross_entropy")
     exact = _complement(a)
     if type(a) in NODE_KINDS:
-        exact = type(a)(exact, name=f"1 − {a.name or 'a'}", requires_grad=False)
+        exact.name = f"1 − {a.name or 'a'}"
     return cross_entropy_row(y, a, exact)
