@@ -5,16 +5,18 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
 
 from .engine import MachineCode
-from .program import ALIGN, CONTEXT_WORDS, Program
+from .program import Program, Word
 from .stage import Stage, access, check
 
 ELEMENTS = {"float64": "double", "float32": "float"}
 ENDLESS = 2**31 - 1
+ALIGN = 64  # bytes
 
 
 def build(stages: list[Stage], buffers: int, dtype: Literal["float64", "float32"] = "float64") -> Native:
@@ -58,28 +60,27 @@ class Native:
         """The program as the machine's instructions."""
         return self._code.assembly
 
-    def bind(self, arrays: Sequence[np.ndarray[Any, Any]]) -> Callable[..., None]:
+    def bind(self, arrays: Sequence[np.ndarray[Any, Any]], threads: int = 1) -> Callable[..., None]:
         """Tie the program to arrays, one for each buffer.
 
         Returns `run`: `run()` executes all stages once on the arrays in place, and `run(steps)` does so `steps` times.
-        It keeps the arrays alive. It must not be called by two threads at once.
+        It keeps the arrays alive. It must not be called by two threads at once. With `threads`, each stage's lanes are
+        shared out, or its rows where there are few lanes; sums do not depend on which thread is faster.
 
         Raises:
             ValueError: An array has the wrong dtype, is not contiguous, cannot be written, overlaps one that is
-                written, or is too small.
+                written, is too small, or holds an index that is not in its buffer.
         """
+        if threads < 1:
+            raise ValueError(f"{threads} threads; expected 1 or more")
         most = self._check(arrays)
-        pointers = np.array([a.ctypes.data for a in arrays], np.int64)
-        sizes = np.array([a.size for a in arrays], np.int64)
-        table = np.concatenate([pointers, sizes])
-        scratch = np.zeros(self._scratch_bytes + ALIGN, np.uint8)
-        context = np.zeros(CONTEXT_WORDS, np.int64)
-        context[:3] = table.ctypes.data, table.ctypes.data, -(-scratch.ctypes.data // ALIGN) * ALIGN
+        memory = Memory(self, arrays, threads)
         call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32)(self._code.address("run"))
-        pointer = ctypes.c_void_p(context.ctypes.data)
-        keep = (self._code, list(arrays), table, scratch, context)
+        if threads > 1:
+            return _together(call, memory, most)
+        pointer = memory.contexts[0].ctypes.data_as(ctypes.c_void_p)
 
-        def run(steps: int = 1, keep: object = keep) -> None:
+        def run(steps: int = 1, keep: object = (self._code, memory)) -> None:
             if steps > most:
                 raise ValueError(f"{steps} steps; the arrays hold {most}")
             call(pointer, steps)
@@ -122,3 +123,53 @@ class Native:
                 elif place.step_stride < 0:
                     most = min(most, low // -place.step_stride + 1)
         return most
+
+
+class Memory:
+    """The arrays of a binding, and what each thread needs besides: its scratch memory, its sums and its context."""
+
+    def __init__(self, native: Native, arrays: Sequence[np.ndarray[Any, Any]], threads: int) -> None:
+        self.arrays = list(arrays)
+        self.arrived = np.zeros(1, np.int64)
+        totals = {entry[2] for stage in native.stages for entry in stage.code if entry[0] == "total"}
+        buffers = np.array([a.ctypes.data for a in arrays], np.int64)
+        sizes = np.array([a.size for a in arrays], np.int64)
+        self.sums = [self.arrays] + [
+            [np.zeros(a.size, a.dtype) if b in totals else a for b, a in enumerate(arrays)] for _ in range(1, threads)
+        ]
+        self.totals = [np.array([a.ctypes.data for a in sums], np.int64) for sums in self.sums]
+        all_totals = np.array([table.ctypes.data for table in self.totals], np.int64)
+        self.tables = (buffers, sizes, all_totals)
+        self.scratch = [np.zeros(native._scratch_bytes + ALIGN, np.uint8) for _ in range(threads)]
+        self.contexts = [np.zeros(len(Word), np.int64) for _ in range(threads)]
+        for thread, context in enumerate(self.contexts):
+            context[Word.BUFFERS] = buffers.ctypes.data
+            context[Word.SIZES] = sizes.ctypes.data
+            context[Word.TOTALS] = self.totals[thread].ctypes.data
+            context[Word.ALL_TOTALS] = all_totals.ctypes.data
+            context[Word.SCRATCH] = -(-self.scratch[thread].ctypes.data // ALIGN) * ALIGN
+            context[Word.THREAD], context[Word.THREADS] = thread, threads
+            context[Word.ARRIVED] = self.arrived.ctypes.data
+
+    def reset(self) -> None:
+        """No thread has waited yet."""
+        self.arrived[0] = 0
+        for context in self.contexts:
+            context[Word.WAITED] = 0
+
+
+def _together(call: Callable[..., None], memory: Memory, most: int) -> Callable[..., None]:
+    """Run a program on several threads. They wait for each other inside it, so each has a thread of its own."""
+    pointers = [context.ctypes.data_as(ctypes.c_void_p) for context in memory.contexts]
+    pool = ThreadPoolExecutor(len(pointers) - 1, "native")
+
+    def run(steps: int = 1, keep: object = memory) -> None:
+        if steps > most:
+            raise ValueError(f"{steps} steps; the arrays hold {most}")
+        memory.reset()
+        others = [pool.submit(call, pointer, steps) for pointer in pointers[1:]]
+        call(pointers[0], steps)
+        for other in others:
+            other.result()
+
+    return run

@@ -19,6 +19,16 @@ def width_of(lanes: int, element: str) -> int:
     return width
 
 
+def totals_by_place(stage: Stage) -> dict[Access, list[int]]:
+    """The totals of a stage, by buffer and strides; the offset in a key is 0."""
+    found: dict[Access, list[int]] = {}
+    for k, entry in enumerate(stage.code):
+        place = access(entry)
+        if entry[0] == "total" and place:
+            found.setdefault(place._replace(offset=0), []).append(k)
+    return found
+
+
 @dataclass
 class Layout:
     """A stage, the parts of its code and the slots of its values.
@@ -26,8 +36,9 @@ class Layout:
     Attributes:
         written: The buffers that it writes to.
         crossing: Value → slot, for values that are used in another part than their own.
-        staged: Load or store → slot, which stands in for the buffer when lanes fill no vector.
         sums: Total over lanes → slot.
+        staged: Load, store or total → slot, which stands in for the buffer when lanes fill no vector.
+        dump: The slot for what nobody reads.
     """
 
     number: int
@@ -39,6 +50,7 @@ class Layout:
     crossing: dict[int, int] = field(default_factory=dict)
     staged: dict[int, int] = field(default_factory=dict)
     sums: dict[int, int] = field(default_factory=dict)
+    dump: int = field(init=False)
     slots: int = 0
 
     def __post_init__(self) -> None:
@@ -47,13 +59,14 @@ class Layout:
         self.parts = [range(k, min(k + PART, len(code))) for k in range(0, len(code), PART)] or [range(0)]
         self.written = {place.buffer for e in code if e[0] in ("store", "total") and (place := access(e))}
         self._place_crossing()
-        for _, totals in sorted(self._totals_by_place().items()):
-            for k in totals:
-                self.sums[k] = self.new_slot()
+        for place, totals in totals_by_place(self.stage).items():
+            if not place.lane_stride:
+                self.sums |= {k: self.new_slot() for k in totals}
         for k, entry in enumerate(code):
             place = access(entry)
-            if entry[0] in ("load", "store") and place and place.lane_stride == 1 and self.tail:
+            if entry[0] != "gather" and place and place.lane_stride == 1 and self.tail:
                 self.staged[k] = self.new_slot()
+        self.dump = self.new_slot()
 
     def _place_crossing(self) -> None:
         """Slots for values that cross parts; a slot is free again after the last part that uses it."""
@@ -68,21 +81,18 @@ class Layout:
                     ending.setdefault(last_use[a] // PART, []).append(self.crossing[a])
             free += ending.get(part.start // PART, [])
 
-    def _totals_by_place(self) -> dict[Access, list[int]]:
-        """The totals over lanes, by buffer and stride."""
-        found: dict[Access, list[int]] = {}
-        for k, entry in enumerate(self.stage.code):
-            place = access(entry)
-            if entry[0] == "total" and place and not place.lane_stride:
-                found.setdefault(place._replace(offset=0), []).append(k)
-        return found
-
     def sums_by_place(self) -> dict[Access, tuple[range, list[int]]]:
         """For each buffer and stride: the slots of the sums that go there, and their offsets."""
         return {
             place: (range(self.sums[ks[0]], self.sums[ks[-1]] + 1), [self.stage.code[k][3] for k in ks])
-            for place, ks in self._totals_by_place().items()
+            for place, ks in totals_by_place(self.stage).items()
+            if not place.lane_stride
         }
+
+    @property
+    def has_totals(self) -> bool:
+        """Whether the stage sums anything."""
+        return any(entry[0] == "total" for entry in self.stage.code)
 
     @property
     def tail(self) -> int:

@@ -1,27 +1,46 @@
 """From stages to LLVM IR.
 
 The program is `run(context, steps)`. It calls `stage0`, `stage1`, ... in turn. A stage loops over its rows, and over the
-lanes a vector at a time, in blocks: lanes are summed in vectors, which are added up at the end of a block. Code longer
-than `PART` entries is split into functions, because LLVM's time grows faster than a function's length; values that cross
-go through aligned slots of the scratch memory.
+lanes a vector at a time, in blocks: what is summed over lanes is summed in vectors, which are added up at the end of a
+block. Long code is split into functions; values that cross go through aligned slots of the scratch memory.
 
 Lanes that fill no whole vector run in the same code. What they load is copied to slots first, what they store is copied
 from slots afterwards, and the surplus places of a sum are cleared, so nothing outside a buffer is touched.
+
+Several threads run the program at the same time, each on its share of every stage's lanes or rows. They wait for each
+other at the end of a stage. Every thread but the first sums into memory of its own, which the first adds to the buffers
+in the threads' order: results do not depend on who was faster.
 """
 
 from __future__ import annotations
 
-from .layout import Layout
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum, auto
+
+from .layout import Layout, totals_by_place
 from .lines import BYTES, Lines, Module
 from .stage import Access, Stage, access
 from .vector import VectorCode
 
 BLOCK = 128  # vectors between two times that sums are added up
-ALIGN = 64
+SPINS = 2000  # looks at the others' counter before a waiting thread offers its processor to them
+FEW_VECTORS = 4  # with fewer for a thread, rows are shared out
 
-# What stands where in the context, in 8-byte words
-BUFFERS, TOTALS, SCRATCH = range(3)
-CONTEXT_WORDS = 16
+
+class Word(IntEnum):
+    """What stands where in a thread's context, in words of 8 bytes. The first four are addresses of tables."""
+
+    BUFFERS = 0
+    SIZES = auto()  # elements in each buffer
+    TOTALS = auto()  # the buffers, or for all threads but the first what stands in for them in sums
+    ALL_TOTALS = auto()  # the address of that table for each thread
+    SCRATCH = auto()
+    THREAD = auto()
+    THREADS = auto()
+    ARRIVED = auto()  # the address of a counter that all threads share
+    WAITED = auto()  # how often this thread has waited
 
 
 class Program:
@@ -33,6 +52,7 @@ class Program:
         self.layouts = [Layout(number, stage, element) for number, stage in enumerate(stages)]
         for layout in self.layouts:
             self.stage(layout)
+        self.wait()
         self.run()
         self.text = self.module.text()
 
@@ -41,12 +61,17 @@ class Program:
         """The scratch memory that a thread needs."""
         return max([layout.slots * layout.width for layout in self.layouts], default=0) * BYTES[self.element]
 
-    def define(self, name: str, lines: Lines, linkage: str = "internal ", prelude: list[str] | None = None) -> None:
-        """Close a function."""
-        self.arguments[name] = lines.arguments
-        arguments = ", ".join(f"{kind} %{argument}" for argument, kind in lines.arguments.items())
+    # Functions
+
+    @contextmanager
+    def function(self, name: str, width: int = 1, linkage: str = "internal ") -> Iterator[Lines]:
+        """A new function. Its arguments are those that its body asks for."""
+        w = Lines(self.module, self.element, width)
+        yield w
+        self.arguments[name] = w.arguments
+        arguments = ", ".join(f"{kind} %{argument}" for argument, kind in w.arguments.items())
         head = f"define {linkage}void @{name}({arguments}) nounwind {{\nentry:"
-        self.module.functions[name] = "\n".join([head, *(prelude or []), *lines.lines, "  ret void", "}", ""])
+        self.module.functions[name] = "\n".join([head, *w.lines, "  ret void", "}", ""])
 
     def call(self, w: Lines, name: str, **given: str) -> None:
         """Call a function, with the arguments given and the caller's own under the same names."""
@@ -56,52 +81,88 @@ class Program:
         ]
         w.line(f"call void @{name}({', '.join(arguments)})")
 
+    def word(self, w: Lines, word: Word, kind: str = "i64") -> str:
+        """A word of the context."""
+        at = w.value(f"getelementptr i64, ptr {w.argument('ptr', 'context')}, i64 {int(word)}", "at")
+        return w.value(f"load {kind}, ptr {at}", word.name.lower())
+
+    def load_arguments(self, w: Lines) -> None:
+        """Load the pointers and sizes that a body asks for from the context, in place of arguments."""
+        loads = Lines(self.module, self.element, 1)
+        tables: dict[Word, str] = {}
+        for argument, kind in list(w.arguments.items()):
+            word = {"buffer": Word.BUFFERS, "total": Word.TOTALS, "size": Word.SIZES, "scratch": Word.SCRATCH}.get(
+                argument.partition(".")[0]
+            )
+            if word is None:
+                continue
+            del w.arguments[argument]
+            if word is Word.SCRATCH:
+                at = loads.value(f"getelementptr i64, ptr %context, i64 {int(word)}", "at")
+            else:
+                if word not in tables:
+                    tables[word] = self.word(loads, word, "ptr")
+                at = loads.value(f"getelementptr i64, ptr {tables[word]}, i64 {argument.partition('.')[2]}", "at")
+            loads.line(f"%{argument} = load {kind.split()[0]}, ptr {at}")
+        w.argument("ptr", "context")
+        w.lines[:0] = [line.replace("%at", "%argument.at") for line in loads.lines]
+
+    def table(self, name: str, numbers: list[int]) -> tuple[str, str]:
+        """A constant array of integers: its name and its type."""
+        kind = f"[{len(numbers)} x i64]"
+        items = ", ".join(f"i64 {n}" for n in numbers)
+        self.module.functions[name] = f"@{name} = internal constant {kind} [{items}]\n"
+        return f"@{name}", kind
+
+    # A stage
+
     def stage(self, layout: Layout) -> None:
         """All functions of a stage."""
-        name = f"stage{layout.number}"
+        name, stage = f"stage{layout.number}", layout.stage
         if len(layout.parts) > 1:
             for number, part in enumerate(layout.parts):
-                w = self.lines(layout)
-                VectorCode(layout, w, "either").write(part)
-                self.define(f"{name}.part{number}", w)
+                with self.function(f"{name}.part{number}", layout.width) as w:
+                    VectorCode(layout, w, "either").write(part)
         self.block(layout, f"{name}.block")
         if layout.tail:
             self.tail(layout, f"{name}.tail")
-        self.zero_totals(layout, f"{name}.zero")
+        self.zero(layout, f"{name}.zero")
+        self.join(layout, f"{name}.join")
 
-        w = self.lines(layout)
-        self.call(w, f"{name}.zero")
-        whole = layout.stage.lanes - layout.tail
-        with w.loop("row", "0", str(layout.stage.rows)) as row:
-            size = BLOCK * layout.width
-            with w.loop("block", "0", str(whole), size) as first:
-                last = w.value(f"add i64 {first}, {size}", "last")
-                over = w.value(f"icmp sgt i64 {last}, {whole}", "over")
-                last = w.value(f"select i1 {over}, i64 {whole}, i64 {last}", "last")
-                self.call(w, f"{name}.block", row=row, first=first, last=last)
-            if layout.tail:
-                self.call(w, f"{name}.tail", row=row, lane=str(whole))
-        prelude = self.load_pointers(w)
-        self.define(name, w, prelude=prelude)
+        whole, size = stage.lanes - layout.tail, BLOCK * layout.width
+        with self.function(name, layout.width) as w:
+            thread, threads = self.word(w, Word.THREAD), self.word(w, Word.THREADS)
+            is_first = w.value(f"icmp eq i64 {thread}, 0", "is.first")
+            is_last = w.value(f"icmp eq i64 {w.value(f'add i64 {thread}, 1', 'next')}, {threads}", "is.last")
+            if layout.has_totals:
+                with w.when("zero", is_first):
+                    self.call(w, f"{name}.zero")
+            by_rows = stage.rows > 1 and w.value(f"icmp sgt i64 {w.value(f'mul i64 {threads}, {FEW_VECTORS}')}, {whole}")
+            rows = self.share(w, "row.bound", stage.rows, thread, threads, by_rows or "false")
+            vectors = self.share(w, "vector.bound", whole // layout.width, thread, threads, "true", unless=by_rows or "false")
+            first, end = (w.value(f"mul i64 {v}, {layout.width}", "lane.bound") for v in vectors)
+            has_tail = w.value(f"or i1 {is_last}, {by_rows}", "has.tail") if by_rows else is_last
+            with w.loop("row", *rows) as row:
+                with w.loop("block", first, end, size) as lane:
+                    last = w.value(f"add i64 {lane}, {size}", "last")
+                    over = w.value(f"icmp sgt i64 {last}, {end}", "over")
+                    last = w.value(f"select i1 {over}, i64 {end}, i64 {last}", "last")
+                    self.call(w, f"{name}.block", row=row, first=lane, last=last)
+                if layout.tail:
+                    with w.when("tail", has_tail):
+                        self.call(w, f"{name}.tail", row=row, lane=str(whole))
+            self.load_arguments(w)
 
-    def lines(self, layout: Layout) -> Lines:
-        """A new function's body."""
-        return Lines(self.module, self.element, layout.width)
-
-    def load_pointers(self, w: Lines) -> list[str]:
-        """Lines that load the pointers that a body asks for, in place of arguments."""
-        loads = Lines(self.module, self.element, 1)
-        context = loads.argument("ptr", "context")
-        for argument in [name for name, kind in w.arguments.items() if kind.startswith("ptr")]:
-            del w.arguments[argument]
-            table, _, number = argument.partition(".")
-            at = loads.value(f"getelementptr ptr, ptr {context}, i64 {('buffer', 'total', 'scratch').index(table)}", "at")
-            if number:
-                base = loads.value(f"load ptr, ptr {at}", "table")
-                at = loads.value(f"getelementptr ptr, ptr {base}, i64 {number}", "at")
-            loads.line(f"%{argument} = load ptr, ptr {at}")
-        w.argument("ptr", "context")
-        return loads.lines
+    def share(
+        self, w: Lines, stem: str, count: int, thread: str, threads: str, shared: str, unless: str = "false"
+    ) -> tuple[str, str]:
+        """From where to where of `count` a thread goes, if they are shared out; else all the way."""
+        ends = []
+        for t, whole in ((thread, "0"), (w.value(f"add i64 {thread}, 1", "next"), str(count))):
+            part = w.value(f"sdiv i64 {w.value(f'mul i64 {t}, {count}', stem)}, {threads}", stem)
+            part = w.value(f"select i1 {shared}, i64 {part}, i64 {whole}", stem)
+            ends.append(w.value(f"select i1 {unless}, i64 {whole}, i64 {part}", stem))
+        return ends[0], ends[1]
 
     def body(self, layout: Layout, w: Lines, mode: str, lane: str) -> None:
         """A stage's code for one vector: inline if it is short, else as calls of its parts."""
@@ -113,22 +174,29 @@ class Program:
 
     def block(self, layout: Layout, name: str) -> None:
         """Whole vectors, between two lanes of a row."""
-        w = self.lines(layout)
-        self.clear_sums(layout, w)
-        with w.loop("lane", w.argument("i64", "first"), w.argument("i64", "last"), layout.width) as lane:
-            self.body(layout, w, "full", lane)
-        self.add_sums(layout, w, layout.width)
-        self.define(name, w)
+        with self.function(name, layout.width) as w:
+            self.clear_sums(layout, w)
+            with w.loop("lane", w.argument("i64", "first"), w.argument("i64", "last"), layout.width) as lane:
+                self.body(layout, w, "full", lane)
+            self.add_sums(layout, w, layout.width)
 
     def tail(self, layout: Layout, name: str) -> None:
         """The last lanes of a row, which fill no vector."""
-        w = self.lines(layout)
-        self.clear_sums(layout, w)
-        self.copy_tail(layout, w, "load")
-        self.body(layout, w, "tail", w.argument("i64", "lane"))
-        self.copy_tail(layout, w, "store")
-        self.add_sums(layout, w, layout.tail)
-        self.define(name, w)
+        with self.function(name, layout.width) as w:
+            lane = w.argument("i64", "lane")
+            self.clear_sums(layout, w)
+            code = VectorCode(layout, w, "full", lane)
+            for k, slot in layout.staged.items():
+                if layout.stage.code[k][0] == "total":
+                    code.store_slot(w.constant(0.0), slot)
+            self.copy_staged(layout, code, "load")
+            self.body(layout, w, "tail", lane)
+            code = VectorCode(layout, w, "full", lane)
+            self.copy_staged(layout, code, "store")
+            self.add_staged(layout, code)
+            self.add_sums(layout, w, layout.tail)
+
+    # Totals
 
     def clear_sums(self, layout: Layout, w: Lines) -> None:
         """Zero the sums in vectors."""
@@ -138,80 +206,138 @@ class Program:
                 w.line(f"store {w.number} {w.constant(0.0)}, ptr {at}")
 
     def add_sums(self, layout: Layout, w: Lines, lanes: int) -> None:
-        """Add the first lanes of the sums in vectors to the totals in the buffers."""
+        """Add the first lanes of the sums in vectors to the totals."""
         for number, (place, (slots, offsets)) in enumerate(layout.sums_by_place().items()):
             table, kind = self.table(f"stage{layout.number}.offsets{number}", offsets)
-            base = VectorCode(layout, w, "full").pointer("total", place)
+            code = VectorCode(layout, w, "full")
+            base = code.pointer("total", place)
             with w.loop(f"sum{number}", "0", str(len(offsets))) as j:
                 slot = w.value(f"add i64 {j}, {slots.start}", "slot")
                 at = w.value(f"getelementptr {w.number}, ptr {w.argument('ptr noalias', 'scratch')}, i64 {slot}", "slot")
                 total = w.value(f"load {w.number}, ptr {at}", "total")
                 if lanes < w.width:
                     there = ", ".join(f"i1 {str(lane < lanes).lower()}" for lane in range(w.width))
-                    total = w.select(f"<{there}>", total, "zeroinitializer")
+                    total = w.select(f"<{there}>", total, w.constant(0.0))
                 if w.width > 1:
                     name = f"@llvm.vector.reduce.fadd.{w.suffix}f{8 * BYTES[w.element]}"
                     self.module.declarations.add(f"declare {w.element} {name}({w.element}, {w.number})")
                     total = w.value(f"call reassoc {w.element} {name}({w.element} 0.0, {w.number} {total})")
-                at = w.value(f"getelementptr {kind}, ptr {table}, i64 0, i64 {j}", "at")
-                offset = w.value(f"load i64, ptr {at}", "offset")
-                at = w.value(f"getelementptr {w.element}, ptr {base}, i64 {offset}", "at")
-                before = w.value(f"load {w.element}, ptr {at}", "before")
-                w.line(f"store {w.element} {w.value(f'fadd {w.element} {before}, {total}')}, ptr {at}")
+                offset = self.item(w, table, kind, j)
+                code.add_to(w.value(f"getelementptr {w.element}, ptr {base}, i64 {offset}", "at"), total)
 
-    def table(self, name: str, numbers: list[int]) -> tuple[str, str]:
-        """A constant array of integers: its name and its type."""
-        kind = f"[{len(numbers)} x i64]"
-        items = ", ".join(f"i64 {n}" for n in numbers)
-        self.module.functions[name] = f"@{name} = internal constant {kind} [{items}]\n"
-        return f"@{name}", kind
+    def item(self, w: Lines, table: str, kind: str, j: str) -> str:
+        """An element of a constant array."""
+        at = w.value(f"getelementptr {kind}, ptr {table}, i64 0, i64 {j}", "at")
+        return w.value(f"load i64, ptr {at}", "offset")
 
-    def copy_tail(self, layout: Layout, w: Lines, kind: str) -> None:
+    def copy_staged(self, layout: Layout, code: VectorCode, kind: str) -> None:
         """Copy what the last lanes load into slots, or what they store from slots."""
-        code = VectorCode(layout, w, "full")
         for k, slot in layout.staged.items():
             entry = layout.stage.code[k]
             place = access(entry)
-            if entry[0] != kind or place is None:
-                continue
-            ends = (code.slot(slot), code.pointer("buffer", place))
-            to, source = ends if kind == "load" else ends[::-1]
-            self.module.declarations.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
-            size = layout.tail * BYTES[self.element]
-            w.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {source}, i64 {size}, i1 false)")
+            if entry[0] == kind and place is not None:
+                ends = (code.slot(slot), code.pointer("buffer", place))
+                to, source = ends if kind == "load" else ends[::-1]
+                self.module.declarations.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+                size = layout.tail * BYTES[self.element]
+                code.w.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {source}, i64 {size}, i1 false)")
 
-    def zero_totals(self, layout: Layout, name: str) -> None:
-        """Zero what a stage sums into."""
-        w = self.lines(layout)
-        places: dict[Access, list[int]] = {}
-        for entry in layout.stage.code:
-            if entry[0] == "total":
-                place = access(entry)
-                places.setdefault(place._replace(offset=0), []).append(place.offset)
-        for number, (place, offsets) in enumerate(places.items()):
+    def add_staged(self, layout: Layout, code: VectorCode) -> None:
+        """Add what the last lanes have summed in slots to the totals."""
+        for k, slot in layout.staged.items():
+            entry = layout.stage.code[k]
+            place = access(entry)
+            if entry[0] == "total" and place is not None:
+                value = code.load_slot(slot)
+                for j, (lane, _) in enumerate(code.each_lane()[: layout.tail]):
+                    code.add_to(code.pointer("total", place, lane), code.extract(value, j))
+
+    def each_total(self, layout: Layout, w: Lines, name: str) -> Iterator[tuple[Access, str]]:
+        """Loops over the elements that a stage sums into; the caller's body stands inside them. Gives place and index."""
+        for number, (place, ks) in enumerate(totals_by_place(layout.stage).items()):
             rows = str(layout.stage.rows if place.row_stride else 1)
             lanes = str(layout.stage.lanes if place.lane_stride else 1)
-            table, kind = self.table(f"{name}.offsets{number}", offsets)
+            table, kind = self.table(f"{name}.offsets{number}", [layout.stage.code[k][3] for k in ks])
             with (
                 w.loop(f"row{number}", "0", rows) as row,
-                w.loop(f"total{number}", "0", str(len(offsets))) as j,
+                w.loop(f"total{number}", "0", str(len(ks))) as j,
                 w.loop(f"lane{number}", "0", lanes) as lane,
             ):
-                base = VectorCode(layout, w, "full").buffer("total", place.buffer)
-                at = w.value(f"getelementptr {kind}, ptr {table}, i64 0, i64 {j}", "at")
-                base = w.value(f"getelementptr {w.element}, ptr {base}, i64 {w.value(f'load i64, ptr {at}', 'offset')}", "base")
+                index = self.item(w, table, kind, j)
                 for stride, variable in ((place.row_stride, row), (place.lane_stride, lane)):
                     distance = w.value(f"mul i64 {variable}, {stride}", "distance")
-                    base = w.value(f"getelementptr {w.element}, ptr {base}, i64 {distance}", "base")
-                w.line(f"store {w.element} 0.0, ptr {base}")
-        self.define(name, w)
+                    index = w.value(f"add i64 {index}, {distance}", "index")
+                yield place, index
+
+    def zero(self, layout: Layout, name: str) -> None:
+        """Zero what a stage sums into."""
+        with self.function(name) as w:
+            for place, index in self.each_total(layout, w, name):
+                base = w.argument("ptr noalias", f"total.{place.buffer}")
+                at = w.value(f"getelementptr {w.element}, ptr {base}, i64 {index}", "at")
+                w.line(f"store {w.element} 0.0, ptr {at}")
+
+    def join(self, layout: Layout, name: str) -> None:
+        """Add what the other threads have summed to the buffers, one thread after the other, and zero it."""
+        with self.function(name) as w:
+            if not layout.has_totals:
+                return
+            tables, threads = self.word(w, Word.ALL_TOTALS, "ptr"), self.word(w, Word.THREADS)
+            is_first = w.value(f"icmp eq i64 {self.word(w, Word.THREAD)}, 0", "is.first")
+            with w.when("join", is_first), w.loop("other", "1", threads) as other:
+                table = w.value(f"load ptr, ptr {w.value(f'getelementptr ptr, ptr {tables}, i64 {other}')}")
+                for place, index in self.each_total(layout, w, name):
+                    at = w.value(f"getelementptr ptr, ptr {table}, i64 {place.buffer}", "at")
+                    own = w.value(f"load ptr, ptr {at}", "own")
+                    own = w.value(f"getelementptr {w.element}, ptr {own}, i64 {index}", "own")
+                    number = w.value(f"load {w.element}, ptr {own}", "number")
+                    w.line(f"store {w.element} 0.0, ptr {own}")
+                    base = w.argument("ptr noalias", f"buffer.{place.buffer}")
+                    at = w.value(f"getelementptr {w.element}, ptr {base}, i64 {index}", "at")
+                    VectorCode(layout, w, "full").add_to(at, number)
+            self.load_arguments(w)
+
+    # The whole
+
+    def wait(self) -> None:
+        """Wait until all threads have come here as often as this one."""
+        offer = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+        self.module.declarations.add(f"declare i32 @{offer}()")
+        with self.function("wait") as w:
+            waited = w.value(f"add i64 {self.word(w, Word.WAITED)}, 1", "waited")
+            at = w.value(f"getelementptr i64, ptr %context, i64 {int(Word.WAITED)}", "at")
+            w.line(f"store i64 {waited}, ptr {at}")
+            expected = w.value(f"mul i64 {waited}, {self.word(w, Word.THREADS)}", "expected")
+            arrived = self.word(w, Word.ARRIVED, "ptr")
+            w.line(f"%before = atomicrmw add ptr {arrived}, i64 1 seq_cst")
+            w.line("br label %look")
+            w.label("look")
+            w.line("%looks = phi i64 [0, %entry], [%looks.next, %again]")
+            w.line(f"%count = load atomic i64, ptr {arrived} seq_cst, align 8")
+            w.line("%looks.next = add i64 %looks, 1")
+            w.line(f"%all = icmp sge i64 %count, {expected}")
+            w.line("br i1 %all, label %done, label %not.yet")
+            w.label("not.yet")
+            w.line(f"%patient = icmp slt i64 %looks, {SPINS}")
+            w.line("br i1 %patient, label %again, label %offer")
+            w.label("offer")
+            w.line(f"%offered = call i32 @{offer}()")
+            w.line("br label %again")
+            w.label("again")
+            w.line("br label %look")
+            w.label("done")
 
     def run(self) -> None:
         """Write the function that Python calls."""
-        w = Lines(self.module, self.element, 1)
-        w.argument("ptr", "context")
-        count = w.value(f"sext i32 {w.argument('i32', 'steps')} to i64", "count")
-        with w.loop("step", "0", count) as step:
-            for layout in self.layouts:
-                self.call(w, f"stage{layout.number}", step=step)
-        self.define("run", w, linkage="")
+        with self.function("run", linkage="") as w:
+            threads = self.word(w, Word.THREADS)
+            several = w.value(f"icmp sgt i64 {threads}, 1", "several")
+            count = w.value(f"sext i32 {w.argument('i32', 'steps')} to i64", "count")
+            with w.loop("step", "0", count) as step:
+                for layout in self.layouts:
+                    self.call(w, f"stage{layout.number}", step=step)
+                    with w.when(f"wait{layout.number}", several):
+                        self.call(w, "wait")
+                        if layout.has_totals:
+                            self.call(w, f"stage{layout.number}.join")
+                            self.call(w, "wait")

@@ -21,7 +21,10 @@ class VectorCode:
         self.layout, self.w, self.mode, self.lane = layout, w, mode, lane
         self.values: dict[int, str] = {}
         self.pointers: dict[Any, str] = {}
+        self.lanes: list[tuple[str, str]] = []
         self.align = f"align {BYTES[w.element] * w.width}"
+        self.loose = f"align {BYTES[w.element]}"
+        self.all_there = mode == "full" or not layout.tail
 
     def write(self, entries: Iterable[int]) -> None:
         """Write these entries."""
@@ -33,12 +36,15 @@ class VectorCode:
             elif entry[0] == "total":
                 self.total(k)
             elif not self.layout.is_remade(k):
-                self.values[k] = self.load(k) if entry[0] == "load" else self.compute(entry)
+                self.values[k] = self.compute(k)
                 if k in self.layout.crossing:
                     self.keep(k)
 
-    def compute(self, entry: tuple[Any, ...]) -> str:
-        """The value of a primitive."""
+    def compute(self, k: int) -> str:
+        """The value of an entry."""
+        entry = self.layout.stage.code[k]
+        if entry[0] in ("load", "gather"):
+            return self.load(k) if entry[0] == "load" else self.gather(k)
         operands = [self.operand(a) for a in entry[1:]]
         return PRIMITIVES[entry[0]].write(self.w, *operands)
 
@@ -62,14 +68,15 @@ class VectorCode:
         """The address of a buffer; `table` is "buffer", or "total" for what a thread sums into."""
         return self.w.argument("ptr noalias", f"{table}.{number}")
 
-    def pointer(self, table: str, place: Access) -> str:
-        """The address of an access in this row, lane and step."""
-        w, strides = self.w, (table, place.buffer, *place[2:])
+    def pointer(self, table: str, place: Access, lane: str | None = None) -> str:
+        """The address of an access in this row and step, for one lane: the vector's first if none is given."""
+        w, lane = self.w, lane or self.lane
+        strides = (table, place.buffer, *place[2:], lane)
         if strides not in self.pointers:
             base = self.buffer(table, place.buffer)
             for name, stride in zip(("row", "lane", "step"), place[2:], strict=True):
                 if stride:
-                    distance = self.lane if name == "lane" and self.lane else w.argument("i64", name)
+                    distance = lane if name == "lane" and lane else w.argument("i64", name)
                     if stride != 1:
                         distance = w.value(f"mul i64 {distance}, {stride}", "distance")
                     base = w.value(f"getelementptr {w.element}, ptr {base}, i64 {distance}", "base")
@@ -81,14 +88,39 @@ class VectorCode:
             self.pointers[strides, place.offset] = at
         return self.pointers[strides, place.offset]
 
-    def lanes_of(self, k: int, place: Access) -> str:
-        """Where a vector is loaded from or stored to: the buffer, or the slot that stands in for it."""
-        if not self.layout.tail or self.mode == "full":
-            return self.pointer("buffer", place)
+    def lanes_of(self, k: int, table: str, place: Access) -> str:
+        """Where adjacent lanes are loaded from or stored to: the buffer, or the slot that stands in for it."""
+        if self.all_there:
+            return self.pointer(table, place)
         if self.mode == "tail":
             return self.slot(self.layout.staged[k])
         full, slot = self.w.argument("i1", "full"), self.slot(self.layout.staged[k])
-        return self.w.value(f"select i1 {full}, ptr {self.pointer('buffer', place)}, ptr {slot}", "at")
+        return self.w.value(f"select i1 {full}, ptr {self.pointer(table, place)}, ptr {slot}", "at")
+
+    def each_lane(self) -> list[tuple[str, str]]:
+        """The lanes of the vector one by one, each with an i1 that says whether it is there.
+
+        A lane that is not is replaced by the last one.
+        """
+        if not self.lanes:
+            w, first, last = self.w, self.lane or self.w.argument("i64", "lane"), self.layout.stage.lanes - 1
+            for place in range(w.width):
+                lane, there = w.value(f"add i64 {first}, {place}", "lane.at"), "true"
+                if not self.all_there:
+                    there = w.value(f"icmp sle i64 {lane}, {last}", "there")
+                    lane = w.value(f"select i1 {there}, i64 {lane}, i64 {last}", "lane.at")
+                self.lanes.append((lane, there))
+        return self.lanes
+
+    def each_target(self, table: str, place: Access) -> list[str]:
+        """Where each lane is stored to; lanes that are not there go to a slot that nobody reads."""
+        targets = []
+        for lane, there in self.each_lane():
+            at = self.pointer(table, place, lane)
+            if there != "true":
+                at = self.w.value(f"select i1 {there}, ptr {at}, ptr {self.slot(self.layout.dump)}", "at")
+            targets.append(at)
+        return targets
 
     # Slots
 
@@ -131,11 +163,28 @@ class VectorCode:
         """The value of a load."""
         w, place = self.w, access(self.layout.stage.code[k])
         assert place is not None
-        if place.lane_stride == 0:
+        if place.lane_stride == 0 or w.width == 1:
             return self.broadcast(w.value(f"load {w.element}, ptr {self.pointer('buffer', place)}"))
         if place.lane_stride == 1:
-            return w.value(f"load {w.number}, ptr {self.lanes_of(k, place)}, align {BYTES[w.element]}")
-        raise NotImplementedError("strided load")
+            return w.value(f"load {w.number}, ptr {self.lanes_of(k, 'buffer', place)}, {self.loose}")
+        return self.vector_of(self.pointer("buffer", place, lane) for lane, _ in self.each_lane())
+
+    def gather(self, k: int) -> str:
+        """The value of a gather. An index beyond the buffer, which `bind` refuses, becomes that of its last element."""
+        w = self.w
+        _, buffer, index_buffer, offset = self.layout.stage.code[k]
+        size, addresses = w.argument("i64", f"size.{buffer}"), []
+        last = w.value(f"sub i64 {size}, 1", "last")
+        for lane, _ in self.each_lane():
+            index = w.value(f"add i64 {lane}, {offset}", "index")
+            at = w.value(f"getelementptr i64, ptr {self.buffer('buffer', index_buffer)}, i64 {index}", "at")
+            index = w.value(f"load i64, ptr {at}", "index")
+            inside = w.value(f"icmp ult i64 {index}, {last}", "inside")
+            index = w.value(f"select i1 {inside}, i64 {index}, i64 {last}", "index")
+            addresses.append(
+                w.value(f"getelementptr {w.element}, ptr {self.buffer('buffer', buffer)}, i64 {index}", "at")
+            )
+        return self.vector_of(addresses)
 
     def broadcast(self, scalar: str) -> str:
         """A vector that holds one number in all places."""
@@ -145,19 +194,55 @@ class VectorCode:
         one = w.value(f"insertelement {w.number} poison, {w.element} {scalar}, i64 0")
         return w.value(f"shufflevector {w.number} {one}, {w.number} poison, {w.of('i32')} zeroinitializer")
 
+    def vector_of(self, addresses: Iterable[str]) -> str:
+        """A vector loaded place by place."""
+        w, vector = self.w, "poison"
+        for place, at in enumerate(addresses):
+            number = w.value(f"load {w.element}, ptr {at}")
+            vector = number if w.width == 1 else self.insert(vector, number, place)
+        return vector
+
+    def insert(self, vector: str, number: str, place: int) -> str:
+        """A vector with one place replaced."""
+        w = self.w
+        return w.value(f"insertelement {w.number} {vector}, {w.element} {number}, i64 {place}")
+
+    def extract(self, vector: str, place: int) -> str:
+        """One place of a vector."""
+        w = self.w
+        return vector if w.width == 1 else w.value(f"extractelement {w.number} {vector}, i64 {place}")
+
     def store(self, k: int) -> None:
         """Write a store."""
         entry, w = self.layout.stage.code[k], self.w
         place, value = access(entry), self.operand(entry[1])
         assert place is not None
-        if place.lane_stride != 1:
-            raise NotImplementedError("strided store")
-        w.line(f"store {w.number} {value}, ptr {self.lanes_of(k, place)}, align {BYTES[w.element]}")
+        if place.lane_stride == 0 or w.width == 1:
+            w.line(f"store {w.element} {self.extract(value, 0)}, ptr {self.pointer('buffer', place)}")
+        elif place.lane_stride == 1:
+            w.line(f"store {w.number} {value}, ptr {self.lanes_of(k, 'buffer', place)}, {self.loose}")
+        else:
+            for number, at in enumerate(self.each_target("buffer", place)):
+                w.line(f"store {w.element} {self.extract(value, number)}, ptr {at}")
 
     def total(self, k: int) -> None:
-        """Add to a sum."""
+        """Add to a sum over lanes, which stands in a slot, or to a sum over rows, which stands in the buffer."""
         w, value = self.w, self.operand(self.layout.stage.code[k][1])
-        if k not in self.layout.sums:
-            raise NotImplementedError("total over rows")
-        slot = self.layout.sums[k]
-        self.store_slot(w.value(f"fadd contract {w.number} {self.load_slot(slot)}, {value}"), slot)
+        place = access(self.layout.stage.code[k])
+        assert place is not None
+        if k in self.layout.sums:
+            slot = self.layout.sums[k]
+            self.store_slot(w.value(f"fadd contract {w.number} {self.load_slot(slot)}, {value}"), slot)
+        elif place.lane_stride == 1 or w.width == 1:
+            at = self.lanes_of(k, "total", place)
+            before = w.value(f"load {w.number}, ptr {at}, {self.loose}")
+            w.line(f"store {w.number} {w.value(f'fadd contract {w.number} {before}, {value}')}, ptr {at}, {self.loose}")
+        else:
+            for number, at in enumerate(self.each_target("total", place)):
+                self.add_to(at, self.extract(value, number))
+
+    def add_to(self, at: str, number: str) -> None:
+        """Add to an element."""
+        w = self.w
+        before = w.value(f"load {w.element}, ptr {at}")
+        w.line(f"store {w.element} {w.value(f'fadd {w.element} {before}, {number}')}, ptr {at}")
