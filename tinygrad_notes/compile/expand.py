@@ -102,7 +102,9 @@ class _Expander:
             found = function(given, **params) if op.arity < 0 else function(*given, **params)
         except (TypeError, ValueError, AttributeError) as error:
             raise TooLarge(f"{op.name}: {error}") from error
-        return found.item() if isinstance(found, np.ndarray) and not shape else found
+        if not isinstance(found, np.ndarray):
+            return found
+        return found.view(_Array) if shape else found.item()
 
     def _cotangent(self, i: int, number: int, k: int) -> Any:
         source, tape = self.source, self.tape
@@ -142,12 +144,22 @@ class _Expander:
         return self.tape.row((code_of(ops.stack), *rows), (len(rows),))
 
 
+class _Array(np.ndarray[Any, Any]):
+    """An array of symbols; its comparisons are symbols too, where NumPy's would ask each for its truth."""
+
+
+for _name, _ufunc in {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal}.items():
+    setattr(_Array, f"__{_name}__", lambda a, b, _ufunc=_ufunc: _ufunc(a, b, dtype=object))
+for _name, _ufunc in {"eq": np.equal, "ne": np.not_equal}.items():
+    setattr(_Array, f"__{_name}__", lambda a, b, _ufunc=_ufunc: _ufunc(a, b, dtype=object))
+
+
 def _filled(items: Sequence[Any], shape: tuple[int, ...]) -> Any:
     """An array of objects; one by one, since NumPy would ask a symbol for its numbers."""
     found = np.empty(len(items), object)
     for k, x in enumerate(items):
         found[k] = x
-    return found.reshape(shape)
+    return found.reshape(shape).view(_Array)
 
 
 def _boxed(x: Any) -> Any:

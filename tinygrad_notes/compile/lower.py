@@ -28,7 +28,7 @@ def lower(source: Tape, roots: Sequence[int], known: Collection[str]) -> tuple[T
         A new tape, and the rows of the roots on it. Aliases and detachments are gone: nothing is differentiated later.
     """
     tape = Tape(folding=True)
-    xp = Symbols(careful=True)
+    xp = Symbols(careful=True, tape=tape)
     new: dict[int, int] = {}
     for i in source.live(roots):
         code, *args = source.rows[i]

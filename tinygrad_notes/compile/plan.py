@@ -116,12 +116,13 @@ class LanePlan:
     backend = "llvm"
 
     def __init__(
-        self, tape: Tape, roots: Sequence[int], scalar: Tape, rows: Sequence[int], threads: int, feedback: Feedback = ()
+        self, tape: Tape, roots: Sequence[int], scalar: Tape, rows: Sequence[int], threads: int, feedback: Feedback = (),
+        least: int = 4,
     ) -> None:
         from .lanes import LaneProgram
 
         self.tape, self.roots, self.threads = tape, roots, threads
-        roller = Roller(scalar, rows, careful=False, deep=False, least=4)
+        roller = Roller(scalar, rows, careful=False, deep=False, least=least)
         self.program = program = LaneProgram(roller, rows, [(k, self._input(scalar, tape, i)) for k, i in feedback])
         self.in_place = bool(feedback)
         self.inputs, self.instructions, self.flops = program.inputs, program.instructions, program.flops
@@ -211,7 +212,12 @@ def _lanes(
 
     try:
         numbers, rows = (tape, roots) if scalar else expand(tape, roots)
-        return LanePlan(tape, roots, numbers, rows, options["threads"], feedback)
+        try:
+            return LanePlan(tape, roots, numbers, rows, options["threads"], feedback)
+        except NotLanes:
+            if len(numbers.rows) > SHORT:
+                raise
+            return LanePlan(tape, roots, numbers, rows, options["threads"], feedback, least=10**9)
     except (NotLanes, TooLarge, NotDifferentiable) as error:
         return str(error)
 

@@ -42,7 +42,7 @@ class Roller:
     def __init__(self, source: Tape, roots: Sequence[int], *, careful: bool, deep: bool, least: int = 2) -> None:
         self.source, self.deep, self.least = source, deep, least
         self.tape = Tape(folding=True)
-        self.xp = Symbols(careful)
+        self.xp = Symbols(careful, self.tape)
         self.live = source.live(roots)
         self.done: dict[Any, Any] = {}
         self.ids: dict[Any, Ids] = {}

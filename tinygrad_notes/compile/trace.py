@@ -479,10 +479,11 @@ class Symbols:
     Args:
         careful: whether 0 · ∞ = 0 is kept by a choice at every product of a backward pass. Without it such a product
             is NaN; a program that gives a NaN or an infinity is run again with care.
+        tape: where plain numbers go that a rule moves or sums.
     """
 
-    def __init__(self, careful: bool) -> None:
-        self.careful = careful
+    def __init__(self, careful: bool, tape: Tape | None = None) -> None:
+        self.careful, self.tape = careful, tape
 
     native = property(lambda self: self)
 
@@ -490,9 +491,14 @@ class Symbols:
         if name not in TABLE:
             raise AttributeError(f"no op {name!r} in the table.")
         op = TABLE[name]
-        found = op if op.arity >= 0 else lambda arrays, **params: op(list(arrays), **params)
-        setattr(self, name, found)
-        return found
+
+        def call(*args: Any, **params: Any) -> Any:
+            if not op.elementwise and self.tape is not None:  # a plain number takes the shape that it is given
+                args = tuple(constant(self.tape, a) if is_number(a) else a for a in args)
+            return op(*args, **params)
+
+        setattr(self, name, call)
+        return call
 
     def scale(self, g: Any, slope: Any) -> Any:
         """g · slope, where 0 · ∞ = 0."""
