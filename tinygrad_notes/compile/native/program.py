@@ -214,7 +214,7 @@ class Program:
             with w.loop(f"sum{number}", "0", str(len(offsets))) as j:
                 slot = w.value(f"add i64 {j}, {slots.start}", "slot")
                 at = w.value(f"getelementptr {w.number}, ptr {w.argument('ptr noalias', 'scratch')}, i64 {slot}", "slot")
-                total = w.value(f"load {w.number}, ptr {at}", "summed")
+                total = w.value(f"load {w.number}, ptr {at}", "total")
                 if lanes < w.width:
                     there = ", ".join(f"i1 {str(lane < lanes).lower()}" for lane in range(w.width))
                     total = w.select(f"<{there}>", total, w.constant(0.0))
