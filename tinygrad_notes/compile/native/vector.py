@@ -30,7 +30,7 @@ class VectorCode:
         """Write these entries."""
         for k in entries:
             entry = self.layout.stage.code[k]
-            self.w.stem = f"{entry[0]}.{k}"
+            self.w.stem = f"{'sum' if entry[0] == 'total' else entry[0]}.{k}"  # an argument is called total.<buffer>
             if entry[0] == "store":
                 self.store(k)
             elif entry[0] == "total":
@@ -55,7 +55,7 @@ class VectorCode:
         entry, w = self.layout.stage.code[k], self.w
         if entry[0] == "constant":
             return w.constant(entry[1])
-        stem, w.stem = w.stem, f"{entry[0]}.{k}"
+        stem, w.stem = w.stem, f"{'sum' if entry[0] == 'total' else entry[0]}.{k}"
         value = self.load(k) if self.layout.is_remade(k) else self.fetch(k)
         w.stem = stem
         if not (self.layout.is_remade(k) and entry[4] == 0):  # a broadcast folds into the instruction that uses it
