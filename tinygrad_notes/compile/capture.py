@@ -29,6 +29,8 @@ class Captured(NamedTuple):
 class Captures:
     """The captured arrays and nodes of one trace; `Tape.capture`."""
 
+    outer = None  # no tape around this one
+
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
         self.rows: dict[int, int] = {}

@@ -18,7 +18,7 @@ from .calling import MISS, Arguments, HasNodes, Leaf, Numbers, Output, write_cal
 from .capture import Captures, Randomness
 from .plan import BACKENDS, Plan, make_plan
 from .tape import ELEMENT, Tape
-from .trace import TraceError, Traced, wrap
+from .trace import TraceError, Traced, tracing, wrap
 
 
 @dataclass
@@ -145,7 +145,7 @@ class Compiled:
                 else:
                     symbols.append(x)
             entered.append(tree_build(arg, iter(symbols)))
-        with recording(True):
+        with recording(True), tracing(tape):
             output = self.f(*entered)
         randomness.check()
         captures.check()

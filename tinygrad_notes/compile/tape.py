@@ -8,7 +8,7 @@ rows are their own dictionary keys. Shapes and dtypes are kept for arrays only: 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,7 +98,7 @@ class Tape:
         self.dtypes: dict[int, np.dtype[Any]] = {}
         self.names: dict[int, str] = {}
         self.parts: dict[tuple[int, tuple[int, ...]], int] = {}
-        self.capture: Callable[[Any], int] | None = None
+        self.capture: Any = None
         self._constants: dict[tuple[type, str], int] = {}
         self._applied: list[tuple[Op, dict[str, Any]]] = []
         self._codes: dict[Any, int] = {}

@@ -6,8 +6,10 @@ nodes, so the ops of the table, NumPy's functions, `grad` and its kin take them 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -53,6 +55,28 @@ def refuse_frozen(what: str) -> NoReturn:
         f"compile: {what} was used at {user_line()} while the function was traced: it may come from an array, and would "
         "stay the same in every later call. Give the array as an argument; a constant is float(...)."
     )
+
+
+class _Thread(threading.local):
+    tape: Tape | None = None
+
+
+_thread = _Thread()
+
+
+def current() -> Tape | None:
+    """The tape that is written in this thread, if a function is being traced."""
+    return _thread.tape
+
+
+@contextlib.contextmanager
+def tracing(tape: Tape) -> Iterator[None]:
+    """Within the block, this tape is written."""
+    before, _thread.tape = _thread.tape, tape
+    try:
+        yield
+    finally:
+        _thread.tape = before
 
 
 class StandIn:
@@ -377,6 +401,8 @@ def enter(tape: Tape, x: Any) -> int:
     """The row of an argument of an op: a symbol's, a constant's, or that of something captured."""
     if isinstance(x, Traced):
         if x.tape is not tape:
+            if tape.capture is not None and tape.capture.outer is x.tape:
+                return tape.capture(x)
             raise TraceError(
                 f"compile: a value that another trace made was used at {user_line()}; it was kept in a global, an "
                 "attribute or a closure. Return it from the compiled function instead."

@@ -1,0 +1,252 @@
+"""`fori`, `scan` and `vmap`: loops that are plain Python on numbers and arrays, and one construct each when compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import ops
+from ..calculus import tree_build, tree_leaves, tree_map, tree_match
+from ..graph import is_node
+from ..ops import shape_of
+from ..ops.namespaces import is_number
+from .capture import Captures
+from .tape import ELEMENT, INPUT, LOOP, Tape
+from .trace import TraceError, Traced, current, enter, tracing, wrap
+
+
+class State(NamedTuple):
+    """An input of a loop's body: a part of what it hands on from step to step."""
+
+    place: int
+
+
+class Slice(NamedTuple):
+    """An input of a loop's body: the part of an array that belongs to the step."""
+
+    place: int
+
+
+class Outer(NamedTuple):
+    """An input of a loop's body: a row of the tape around it."""
+
+    row: int
+
+
+@dataclass
+class Loop:
+    """A loop on a tape.
+
+    Attributes:
+        steps: how often the body runs.
+        body: its tape; the inputs are `State`, `Slice` and `Outer`.
+        states: the rows of the tape around it that the states start from.
+        slices: the rows of the arrays that are taken apart.
+        results: the body's rows of the new states.
+        outputs: the body's rows of what is put together.
+        outers: the rows of the tape around it that the body reads.
+    """
+
+    steps: int
+    body: Tape
+    states: list[int]
+    slices: list[int]
+    results: list[int]
+    outputs: list[int]
+    outers: list[int]
+
+    @property
+    def arguments(self) -> list[int]:
+        """The rows of the tape around it that it needs."""
+        return [*self.states, *self.slices, *self.outers]
+
+
+class _OuterCaptures:
+    """What a loop's body reaches from outside: rows of the tape around it."""
+
+    def __init__(self, outer: Tape, body: Tape) -> None:
+        self.outer, self.body = outer, body
+        self.rows: dict[int, int] = {}
+        self.outers: list[int] = []
+
+    def __call__(self, x: Any) -> int:
+        if is_number(x) and not isinstance(x, np.generic):
+            return self.body.constant(x)
+        row = enter(self.outer, x)
+        if isinstance(x, Traced) and self.outer.rows[row][0] == ELEMENT:
+            array = self._input(self.outer.rows[row][1])
+            return self.body.row((ELEMENT, array, self.outer.rows[row][2]))
+        return self._input(row)
+
+    def _input(self, row: int) -> int:
+        if row not in self.rows:
+            self.outers.append(row)
+            self.rows[row] = self.body.input(Outer(row), self.outer.shape(row), self.outer.dtype(row))
+        return self.rows[row]
+
+
+def fori(steps: int, body: Callable[[Any, Any], Any], state: Any) -> Any:
+    """`for k in range(steps): state = body(k, state)`.
+
+    Under `compile` it is one loop in the program, not `steps` copies of the body; where that is native code, all steps
+    are one call.
+
+    Args:
+        steps: how many, a plain int.
+        body: takes the number of the step and the state, and gives the new state, in the same structure and shapes.
+        state: numbers, arrays and trees of them.
+
+    Returns:
+        The last state.
+
+    Raises:
+        TypeError: steps is no int; the new state has another structure, shape or dtype.
+
+    Example:
+        >>> fori(3, lambda k, x: 2.0 * x, 1.0)
+        8.0
+    """
+    return scan(lambda carried, _: ((carried[0] + 1, body(carried[0], carried[1])), None), (0, state), length=steps)[0][1]
+
+
+def scan(f: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
+    """A loop over the first axis of arrays, with a state and a result for each step.
+
+    Args:
+        f: takes the state and the step's part of `xs`, and gives the new state and a result.
+        state: numbers, arrays and trees of them.
+        xs: arrays (and trees of them) of one length, or None.
+        length: how many steps; needed without `xs`.
+
+    Returns:
+        The last state, and the results stacked along a new first axis.
+
+    Raises:
+        TypeError: the length is no int; the new state has another structure, shape or dtype.
+        ValueError: the arrays have different lengths.
+
+    Example:
+        >>> scan(lambda total, x: (total + x, total + x), 0.0, np.array([1.0, 2.0, 3.0]))
+        (6.0, array([1., 3., 6.]))
+    """
+    arrays = tree_leaves(xs)
+    lengths = {shape_of(a)[0] if shape_of(a) else None for a in arrays} | ({length} if length is not None else set())
+    if len(lengths) != 1 or None in lengths:
+        raise ValueError(f"scan: lengths {sorted(map(str, lengths))}; expected arrays of one length, or length=.")
+    (steps,) = lengths
+    if type(steps) is not int or steps < 0:
+        raise TypeError(f"scan: {ops.describe(steps)} steps; expected a whole number, which compile takes as static.")
+    tape = current()
+    if tape is not None and steps > 0:
+        return _record(tape, f, state, xs, steps)
+    results = []
+    for k in range(steps):
+        state, y = f(state, tree_map(lambda a, k=k: a[k], xs))
+        results.append(y)
+    if not results:
+        return state, None
+    columns = [tree_match(results[0], y, "scan: a result") for y in results]
+    stacked = [_stacked([column[i] for column in columns]) for i in range(len(columns[0]))]
+    return state, tree_build(results[0], iter(stacked))
+
+
+def _stacked(items: Sequence[Any]) -> Any:
+    return ops.stack(list(items)) if any(map(is_node, items)) else np.stack(items)
+
+
+def _record(tape: Tape, f: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, steps: int) -> tuple[Any, Any]:
+    """The loop as one construct of the tape."""
+    body = Tape()
+    captures = body.capture = _OuterCaptures(tape, body)
+    states = [_entered(tape, leaf) for leaf in tree_leaves(state)]
+    slices = [_entered(tape, leaf) for leaf in tree_leaves(xs)]
+    inside = [wrap(body, body.input(State(k), tape.shape(r), _floating(tape.dtype(r)))) for k, r in enumerate(states)]
+    parts = [wrap(body, body.input(Slice(k), tape.shape(r)[1:], tape.dtype(r))) for k, r in enumerate(slices)]
+    with tracing(body):
+        new, result = f(tree_build(state, iter(inside)), tree_build(xs, iter(parts)))
+    results = [enter(body, y) for y in tree_match(state, new, "scan: the new state")]
+    for before, after in zip(inside, results, strict=True):
+        if (body.shape(after), _floating(body.dtype(after))) != (before.shape, before.dtype):
+            raise TypeError(
+                f"scan: a part of the state has shape {before.shape} of {before.dtype}, and after a step "
+                f"{body.shape(after)} of {body.dtype(after)}; expected the same."
+            )
+    outputs = [enter(body, y) for y in tree_leaves(result)]
+    body.close()
+    tape.loops.append(Loop(steps, body, states, slices, results, outputs, captures.outers))
+    number = len(tape.loops) - 1
+    found = [tape.row((LOOP, number, k), y.shape, y.dtype) for k, y in enumerate(inside)]
+    stacked = [
+        tape.row((LOOP, number, len(inside) + k), (steps, *body.shape(r)), body.dtype(r)) for k, r in enumerate(outputs)
+    ]
+    return (
+        tree_build(state, iter([wrap(tape, r) for r in found])),
+        tree_build(result, iter([wrap(tape, r) for r in stacked])),
+    )
+
+
+def _entered(tape: Tape, x: Any) -> int:
+    return enter(tape, float(x) if is_number(x) and not isinstance(x, np.generic) else x)
+
+
+def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype if dtype.kind == "f" else np.dtype(float)
+
+
+def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable[..., Any]:
+    """f, a function of one sample, as a function of a batch.
+
+    It calls f for every sample and stacks the results. Compiled, the calls become lanes of one program.
+
+    Args:
+        f: a function of numbers and arrays, and trees of them.
+        in_axes: for all arguments, or one for each: the axis that counts the samples, or None for an argument that all
+            samples share.
+        out_axes: the axis of the samples in the results.
+
+    Raises (when called):
+        ValueError: the arguments have different numbers of samples, or none of them has any; in_axes does not fit.
+
+    Example:
+        >>> vmap(lambda w, x: w * x[0] + x[1], in_axes=(None, 0))(2.0, np.array([[1.0, 2.0], [3.0, 4.0]]))
+        array([ 4., 10.])
+    """
+
+    def mapped(*args: Any) -> Any:
+        axes = tuple(in_axes) if isinstance(in_axes, (tuple, list)) else (in_axes,) * len(args)
+        if len(axes) != len(args):
+            raise ValueError(f"vmap: {len(axes)} in_axes for {len(args)} argument(s).")
+        sizes = {
+            shape_of(leaf)[axis]
+            for arg, axis in zip(args, axes, strict=True)
+            if axis is not None
+            for leaf in tree_leaves(arg)
+        }
+        if len(sizes) != 1:
+            raise ValueError(f"vmap: the arguments have {sorted(sizes) or 'no'} samples; expected one number of them.")
+        (size,) = sizes
+        results = []
+        for k in range(size):
+            sample = [
+                arg if axis is None else tree_map(lambda leaf, k=k, axis=axis: _sample(leaf, axis, k), arg)
+                for arg, axis in zip(args, axes, strict=True)
+            ]
+            results.append(f(*sample))
+        if not results:
+            raise ValueError("vmap: no samples; expected at least one.")
+        columns = [tree_match(results[0], y, "vmap: a result") for y in results]
+        stacked = [ops.stack([column[i] for column in columns], axis=out_axes) for i in range(len(columns[0]))]
+        return tree_build(results[0], iter(stacked))
+
+    return mapped
+
+
+def _sample(leaf: Any, axis: int, k: int) -> Any:
+    """One sample of an array."""
+    return leaf[(slice(None),) * (axis % len(shape_of(leaf))) + (k,)] if axis else leaf[k]
+
+
+__all__ = ["INPUT", "Captures", "Loop", "Outer", "Slice", "State", "TraceError", "fori", "scan", "vmap"]
