@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import linecache
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,13 +23,15 @@ MISS = object()
 _counter = itertools.count()
 
 
-class Numbers(NamedTuple):
+@dataclass(frozen=True)
+class Numbers:
     """An input: the plain numbers in one argument, as one array."""
 
     argument: int
 
 
-class Leaf(NamedTuple):
+@dataclass(frozen=True)
+class Leaf:
     """An input: an array among the arguments, by its place among their leaves."""
 
     place: int

@@ -21,7 +21,8 @@ import numpy as np
 
 from .. import ops
 from .differentiate import cotangents
-from .tape import ALIAS, ASSEMBLED, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LANES, Tape, code_of
+from .looping import LoopResult
+from .tape import ALIAS, ASSEMBLED, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LANES, LOOP, Tape, code_of
 from .trace import Symbols, Traced, constant, contiguous, enter, wrap
 
 ADD, MULTIPLY, STACK = code_of(ops.add), code_of(ops.multiply), ops.stack
@@ -75,7 +76,7 @@ class Roller:
         for i in self.live:
             row = rows[i]
             code = row[0]
-            if i in shapes or code in (INPUT, COTANGENT, ALIAS) or len(row) > 4:
+            if i in shapes or code in (INPUT, COTANGENT, ALIAS, LOOP) or len(row) > 4:
                 kinds[i] = kept[i] = alone
                 alone -= 1
                 continue
@@ -155,6 +156,8 @@ class Roller:
             return wrap(tape, tape.input(source.inputs[row[1]], shape, dtype))
         if code == CONSTANT:
             return source.constants[row[1]]
+        if code == LOOP:
+            return wrap(tape, tape.input(LoopResult(*row[1:]), shape, dtype))
         if code == COTANGENT:
             gradients = yield from self._pull(row[1])
             return gradients[row[2]]
