@@ -55,6 +55,7 @@ class Arguments:
         checks: conditions, as source, that other arguments of this kind fulfil.
         numbers: for each argument the expressions of its plain numbers.
         arrays: the arrays, in order.
+        first: for each argument the place of its first array.
         scope: what the conditions refer to.
     """
 
@@ -64,7 +65,9 @@ class Arguments:
         self.arrays: list[Given] = []
         self.scope: dict[str, Any] = {"ndarray": np.ndarray, "MISS": MISS, "array": np.array}
         self.count = len(args)
+        self.first: list[int] = []
         for k, arg in enumerate(args):
+            self.first.append(len(self.arrays))
             if k in static:
                 self._static(arg, f"a{k}")
             else:
@@ -146,29 +149,38 @@ class Output(NamedTuple):
     result: int | None
     offset: int | None = None
     plain: Any = None
+    into: str | None = None
+    """The donated array that it is written into, as source."""
 
 
 def write_call(
-    arguments: Arguments, inputs: Sequence[Any], run: Callable[[tuple[Any, ...]], Sequence[Any]], tree: Any
-) -> Callable[[tuple[Any, ...]], Any]:
+    arguments: Arguments, plan: Any, tree: Any
+) -> tuple[Callable[[tuple[Any, ...]], Any], Callable[[tuple[Any, ...]], Any]]:
     """The function that takes a call's arguments through a program.
 
     Args:
         arguments: of the call that was traced.
-        inputs: what the program takes.
-        run: the program.
+        plan: the program.
         tree: the result's structure, with an `Output` for each leaf.
+
+    Returns:
+        The function, and another that takes the arguments and gives a function of none, which runs the program on
+        what the arguments hold then.
     """
-    lines, expressions = arguments.read(inputs)
+    checks, expressions = arguments.read(plan.inputs)
     scope = arguments.scope
-    scope["run"] = run
-    lines.append(f"r = run(({', '.join(expressions)}{',' if expressions else ''}))")
+    scope |= {"plan": plan, "run": plan.run, "copyto": np.copyto}
+    given = f"({', '.join(expressions)}{',' if expressions else ''})"
+    lines: list[str] = []
     split: dict[int, str] = {}
 
     def text(x: Any) -> str:
         if isinstance(x, Output):
             if x.result is None:
                 return arguments.bind(x.plain)
+            if x.into is not None:
+                lines.append(f"if not plan.in_place: copyto({x.into}, r[{x.result}])")
+                return x.into
             if x.offset is None:
                 return f"r[{x.result}]"
             if x.result not in split:
@@ -189,9 +201,13 @@ def write_call(
         return "None"
 
     result = text(tree)
-    source = "def call(args):\n" + "".join(f"    {line}\n" for line in [*lines, f"return {result}"])
+    ends = [*lines, f"return {result}"]
+    call = [*checks, f"r = run({given})", *ends]
+    bound = [*checks, f"given = {given}", "def again():", *(f"    {line}" for line in ["r = run(given)", *ends]), "return again"]
+    source = "\n".join(
+        ["def call(args):", *(f"    {line}" for line in call), "def bind(args):", *(f"    {line}" for line in bound), ""]
+    )
     file = f"<tinygrad_notes call {next(_counter)}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     exec(compile(source, file, "exec"), scope)
-    call: Callable[[tuple[Any, ...]], Any] = scope["call"]
-    return call
+    return scope["call"], scope["bind"]

@@ -126,7 +126,8 @@ class LanePlan:
         self.tape, self.roots, self.threads = tape, roots, threads
         roller = Roller(scalar, rows, careful=False, deep=False, least=least)
         self.program = program = LaneProgram(roller, rows, feedback, stacked)
-        self.in_place = bool(feedback)
+        self.in_place = False
+        self.fed = [what for _, what in feedback if what in program.inputs]
         self.inputs, self.instructions, self.flops = program.inputs, program.instructions, program.flops
         self.out, self.kept = (np.zeros(max(n, 1)) for n in program.sizes)
         whole = len(roots) - stacked
@@ -134,6 +135,8 @@ class LanePlan:
             (offset, offset + count, tape.shape(r))
             for (offset, count), r in zip(program.segments[:whole], roots[:whole], strict=True)
         ]
+        fed = {k for k, _ in feedback}
+        self.unfed = [None if k in fed else v for k, v in enumerate(self.views)]
         self.stacks = [tape.shape(r) for r in roots[whole:]]
         self.bound: tuple[Any, ...] = ()
         self.step: Callable[..., None] | None = None
@@ -152,11 +155,14 @@ class LanePlan:
         self.step()
         if self.out[self.program.flag] != 0.0 and self.tape.pulls:
             return self.with_care().run(_in_order(self.with_care().inputs, self.inputs, arrays))
-        return self._results()
+        return self._results(self.unfed if self.in_place else self.views)
 
-    def _results(self) -> list[Any]:
-        out = self.out.copy()
-        return [out.item(a) if not shape else out[a:b].reshape(shape) for a, b, shape in self.views]
+    def _results(self, views: Sequence[tuple[int, int, tuple[int, ...]] | None]) -> list[Any]:
+        """Results in memory of their own; None for what was written in place."""
+        out = self.out
+        if any(v is not None and v[2] for v in views):
+            out = out.copy()
+        return [None if v is None else out.item(v[0]) if not v[2] else out[v[0] : v[1]].reshape(v[2]) for v in views]
 
     def loop(self, arrays: Sequence[Any], steps: int) -> list[Any] | None:
         """The results after so many steps, each on what the one before it left; None where care is needed.
@@ -170,7 +176,7 @@ class LanePlan:
         self.step(steps)
         self.bound = ()
         self.step = None
-        return None if self.out[self.program.flag] != 0.0 and self.tape.pulls else [*self._results(), *stacks]
+        return None if self.out[self.program.flag] != 0.0 and self.tape.pulls else [*self._results(self.views), *stacks]
 
     def bind(self, arrays: Sequence[Any], stacks: Sequence[Any] = ()) -> None:
         """Tie the program to arrays: read in place where they are of contiguous floats, else copied in each call."""
@@ -180,6 +186,7 @@ class LanePlan:
         rest = [self.out, self.kept, *(s.reshape(-1) for s in stacks), *self.program.indices]
         self.step = self.program.native.bind([*flat, *rest])
         self.bound = tuple(arrays) if same else (object(),) * len(arrays)
+        self.in_place = bool(self.fed) and all(ready[self.inputs.index(what)] is arrays[self.inputs.index(what)] for what in self.fed)
 
     def with_care(self) -> NumPyPlan:
         """The program that keeps 0 · ∞ = 0."""

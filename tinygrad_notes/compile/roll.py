@@ -144,7 +144,19 @@ class Roller:
         return send
 
     def _job(self, key: Any) -> Generator[Any, Any, Any]:
-        return self._single(key) if isinstance(key, int) else self._array(self.ids[key])
+        if not isinstance(key, int):
+            return self._array(self.ids[key])
+        return self._noted(key) if key in self.source.lines or key in self.source.names else self._single(key)
+
+    def _noted(self, index: int) -> Generator[Any, Any, Any]:
+        """A row of which the name, or the line that wrote it, is known."""
+        found = yield from self._single(index)
+        if isinstance(found, Traced):
+            if index in self.source.lines:
+                self.tape.lines.setdefault(found.index, self.source.lines[index])
+            if index in self.source.names:
+                self.tape.names.setdefault(found.index, self.source.names[index])
+        return found
 
     # --- one row ----------------------------------------------------------------------------------------------------
 

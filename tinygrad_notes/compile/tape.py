@@ -8,7 +8,7 @@ rows are their own dictionary keys. Shapes and dtypes are kept for arrays only: 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,6 +82,7 @@ class Tape:
         parts: the rows of parts of arrays, by the row of the array and the index.
         capture: gives the row of something from outside of the arguments; `None` where nothing may come from there.
         names: what the user called a row.
+        lines: where a row was written, in words; filled by `line`, which is None unless somebody wants to know.
     """
 
     def __init__(self, folding: bool = False) -> None:
@@ -97,6 +98,8 @@ class Tape:
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.dtypes: dict[int, np.dtype[Any]] = {}
         self.names: dict[int, str] = {}
+        self.lines: dict[int, str] = {}
+        self.line: Callable[[], str] | None = None
         self.parts: dict[tuple[int, tuple[int, ...]], int] = {}
         self.capture: Any = None
         self._constants: dict[tuple[type, str], int] = {}
@@ -115,6 +118,8 @@ class Tape:
         if index is None:
             index = self.known[key] = len(self.rows)
             self.rows.append(key)
+            if self.line is not None:
+                self.lines[index] = self.line()
             if shape:
                 self.shapes[index] = shape
             if dtype is not FLOAT64 and dtype != FLOAT64:

@@ -435,7 +435,7 @@ def _unary(op: Op) -> Callable[[Number], Any]:
 
     def record(a: Number) -> Any:
         tape = a.tape
-        if tape.folding:
+        if tape.folding or tape.line is not None:
             return op(a)
         key = (code, a.index)
         known = tape.known
@@ -460,10 +460,10 @@ def _binary(op: Op, reverse: bool = False) -> Callable[[Number, Any], Any]:
         tape = a.tape
         kind = b.__class__
         if kind is Number:
-            if b.tape is not tape or tape.folding:  # refused there, or simplified
+            if b.tape is not tape or tape.folding or tape.line is not None:  # refused there, simplified, or noted
                 return op(b, a) if reverse else op(a, b)
             other = b.index
-        elif (kind is float or kind is int) and not tape.folding:
+        elif (kind is float or kind is int) and not tape.folding and tape.line is None:
             if b == 0 and neutral == 0:  # Python's sum starts with 0
                 return a
             other = tape.constant(b)
