@@ -87,8 +87,8 @@ class Arguments:
         if kind is np.ndarray:
             if x.dtype.kind not in "fiub":
                 raise TypeError(f"compile: argument {argument} is an array of {x.dtype}; expected real numbers.")
-            dtype = self.bind(x.dtype)
-            self.checks.append(f"{path}.__class__ is ndarray and {path}.shape == {x.shape} and {path}.dtype == {dtype}")
+            place = len(self.arrays)
+            self.checks.append(f"({path} is seen[{place}] or fits({place}, {path}))")
             self.arrays.append(Given(path, x))
         elif is_node(x):
             raise HasNodes
@@ -117,6 +117,17 @@ class Arguments:
 
     def read(self, inputs: Sequence[Any]) -> tuple[list[str], list[str]]:
         """Lines that check arguments, and the expression of each input of a program."""
+        seen: list[Any] = [None] * len(self.arrays)
+        kinds = [(g.array.shape, g.array.dtype) for g in self.arrays]
+
+        def fits(place: int, x: Any) -> bool:
+            """Whether an array is of the kind that was traced; it is known from then on."""
+            if type(x) is not np.ndarray or (x.shape, x.dtype) != kinds[place]:
+                return False
+            seen[place] = x
+            return True
+
+        self.scope |= {"seen": seen, "fits": fits}
         given = {
             Leaf: lambda i: self.arrays[i.place].path,
             Numbers: lambda i: f"array([{', '.join(self.numbers[i.argument])}], float)",

@@ -77,6 +77,9 @@ class LaneProgram:
         }
         self.strides |= {b: math.prod(roller.source.shape(r)) for b, r in zip(self.stacks, roots[-stacked:], strict=False)}
         self.code: dict[tuple[int, int], _Code] = {}  # by time and lanes
+        self.names = {
+            i: self.tape.operation(code)[0].name for i in self.live if (code := self.tape.rows[i][0]) >= 0
+        }
         self._see_through()
         self._allot()
         self._timetable()
@@ -113,12 +116,8 @@ class LaneProgram:
     def _args(self, i: int) -> list[int]:
         return [self.same[a] for a in self.tape.arguments(i)]
 
-    def _name(self, i: int) -> str:
-        code = self.tape.rows[i][0]
-        return self.tape.operation(code)[0].name if code >= 0 else ""
-
     def _is_sum(self, i: int) -> bool:
-        return self._name(i) in SUMS
+        return self.names.get(i) in SUMS
 
     def _is_leaf(self, i: int) -> bool:
         return self.tape.rows[i][0] in (ELEMENT, LANES, CONSTANT)
@@ -206,13 +205,12 @@ class LaneProgram:
             if self._domain(i) > 1 and not self._is_sum(i) and i not in fixed and uses[i]:
                 self.time[i] = max(self.time[i], min(self.time[u] if u >= 0 else -u for u in uses[i]))
                 self.ready[i] = self.time[i] + 1
+        stages = {i: (self.time[i], self._domain(i)) for i in computed}
+        self._stage = stages.__getitem__
         self.computed = sorted(computed, key=lambda i: (self.time[i], i))
         for i in self.computed:  # what another stage uses is kept
             if self._is_sum(i) or any(self._stage(u) != self._stage(i) for u in uses[i] if u >= 0):
                 self.place.setdefault(i, self._reserve(self.kept, self._lanes(i)))
-
-    def _stage(self, i: int) -> tuple[int, int]:
-        return self.time[i], self._domain(i)
 
     def _assembly(self, i: int, uses: dict[int, list[int]]) -> int:
         """Plan how an array is put together from its parts; when it is complete."""
@@ -312,7 +310,7 @@ class LaneProgram:
             entry = self._gathered(code, self.base[self.same[row[1]]], self.tape.offsets[row[2]])
         elif here or self._is_mask(i):
             args = [self._value(code, a) for a in self._args(i)]
-            entry = code.entry(self._name(i), *args)
+            entry = code.entry(self.names[i], *args)
         else:
             buffer, base = self.place[i]
             entry = code.entry("load", buffer, base, 0, 1, 0)

@@ -54,43 +54,52 @@ class Roller:
 
     def _classify(self) -> None:
         """Hash the rows: two of one class are one computation on other elements of the same arrays."""
-        rows, shapes = self.source.rows, self.source.shapes
+        source, rows, shapes = self.source, self.source.rows, self.source.shapes
         n = len(rows)
-        uses = np.zeros(n, np.int64)
-        arguments = np.zeros((3, n), np.int64)
-        kinds: list[int] = [0] * n
-        kept: list[int] = [0] * n
-        known: dict[tuple[int, ...], int] = {}
-        absorbed = bytearray(n)
+        uses = [0] * n
         for i in self.live:
-            for a in self.source.arguments(i):
+            row = rows[i]
+            for a in row[1:] if row[0] >= 0 else source.arguments(i):
                 uses[a] += 1
+        absorbed = bytearray(n)
         for i in self.live:
             row = rows[i]
             if row[0] == ADD and i not in shapes:
                 for a in row[1:]:
                     if uses[a] == 1 and rows[a][0] == ADD and a not in shapes:
                         absorbed[a] = 1
-        alone = -1
-        get = known.setdefault
+        targets = {t for pull in source.pulls for t in pull.targets}
+        kinds, kept = [0] * n, [0] * n
+        arguments: tuple[list[int], list[int], list[int]] = ([0] * n, [0] * n, [0] * n)
+        first, second, third = arguments
+        known: dict[tuple[int, ...], int] = {}
+        get, alone, deep = known.setdefault, -1, self.deep
         for i in self.live:
             row = rows[i]
             code = row[0]
-            if i in shapes or code in (INPUT, COTANGENT, ALIAS, LOOP) or len(row) > 4:
-                kinds[i] = kept[i] = alone
-                alone -= 1
-                continue
             if code == ELEMENT:
-                kinds[i] = get((code, row[1]), len(known))
-                kept[i] = get(row, len(known)) if rows[row[1]][0] == ALIAS else kinds[i]
-                arguments[0, i], arguments[1, i] = row[1:]
+                _, array, second[i] = row
+                first[i] = array
+                kinds[i] = get((code, array), len(known))
+                kept[i] = get(row, len(known)) if array in targets else kinds[i]
             elif code == CONSTANT:
                 kinds[i] = kept[i] = get(row, len(known))
+            elif i in shapes or code in (INPUT, COTANGENT, ALIAS, LOOP) or len(row) > 4:
+                kinds[i] = kept[i] = alone
+                alone -= 1
+            elif len(row) == 3:
+                _, a, b = row
+                first[i], second[i] = a, b
+                kinds[i] = get((code, absorbed[i], kinds[a], kinds[b]), len(known))
+                if not deep:
+                    kept[i] = get((code, absorbed[i], kept[a], kept[b]), len(known))
             else:
-                arguments[: len(row) - 1, i] = row[1:]
-                for of in (kinds,) if self.deep else (kinds, kept):
-                    of[i] = get((code, absorbed[i], *[of[a] for a in row[1:]]), len(known))
-        self.kinds, self.kept, self.absorbed, self.args = kinds, kept, absorbed, arguments
+                for k, a in enumerate(row[1:]):
+                    arguments[k][i] = a
+                kinds[i] = get((code, absorbed[i], *[kinds[a] for a in row[1:]]), len(known))
+                if not deep:
+                    kept[i] = get((code, absorbed[i], *[kept[a] for a in row[1:]]), len(known))
+        self.kinds, self.kept, self.absorbed, self.args = kinds, kept, absorbed, np.array(arguments)
 
     def _terms(self, index: int) -> list[int]:
         """The terms of the sum that a row of additions is, through additions that serve nothing else."""

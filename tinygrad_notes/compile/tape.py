@@ -171,12 +171,14 @@ class Tape:
 
     def live(self, roots: Sequence[int]) -> list[int]:
         """The rows that the roots are computed from, in order."""
-        needed = bytearray(len(self.rows))
+        rows = self.rows
+        needed = bytearray(len(rows))
         for root in roots:
             needed[root] = 1
-        for index in range(len(self.rows) - 1, -1, -1):
+        for index in range(len(rows) - 1, -1, -1):
             if needed[index]:
-                for a in self.arguments(index):
+                row = rows[index]
+                for a in row[1:] if row[0] >= 0 else self.arguments(index):
                     needed[a] = 1
         return [i for i, n in enumerate(needed) if n]
 
@@ -304,6 +306,11 @@ class Tape:
         self, op: Op, args: Sequence[int], params: dict[str, Any]
     ) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """The shape and dtype of an op's result: by NumPy's own rules, on stand-ins as small as they can be."""
+        if op.elementwise and not params:
+            kinds = tuple(type(self.number(a)) if self.is_constant(a) else self.dtype(a) for a in args)
+            found = _RESULTS.get((op, kinds))
+            if found is not None and (shape := _broadcast([self.shape(a) for a in args])) is not None:
+                return shape, found
         stand_ins: list[Any] = []
         for a in args:
             if self.is_constant(a):
@@ -318,7 +325,10 @@ class Tape:
                 shape = np.broadcast_shapes(*shapes, *(shape_of(p) for p in params.values()))
                 with numpy_reading.quiet():
                     y = getattr(numpy_reading, op.name)(*stand_ins, **params)
-                return tuple(shape), np.asarray(y).dtype
+                dtype = np.asarray(y).dtype
+                if not params:
+                    _RESULTS[op, kinds] = dtype
+                return tuple(shape), dtype
             if op.name == "matmul" and all(len(s) > 1 for s in shapes) and shapes[0][-1] == shapes[1][-2]:
                 stand_ins = [stand_ins[0][..., :1], stand_ins[1][..., :1, :]]  # the inner size leaves no trace
             with numpy_reading.quiet():
@@ -328,6 +338,21 @@ class Tape:
             if isinstance(error, ops.OpError):
                 raise
             raise op.complaint(error, [_Shown(s, self.dtype(a)) for s, a in zip(shapes, args, strict=True)], params) from error
+
+
+_RESULTS: dict[Any, np.dtype[Any]] = {}
+"""The dtype of the result of an elementwise op, by the dtypes of its arguments and the types of its numbers."""
+
+
+def _broadcast(shapes: list[tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The common shape, in the usual cases: all equal but for numbers."""
+    found: tuple[int, ...] = ()
+    for shape in shapes:
+        if shape:
+            if found and shape != found:
+                return None
+            found = shape
+    return found
 
 
 class _Closed(dict[tuple[int, ...], int]):
