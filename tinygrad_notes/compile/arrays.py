@@ -117,6 +117,9 @@ class ArrayProgram:
         shape, size = tape.shape(i), math.prod(tape.shape(i))
         if op.name in UFUNCS:
             self.flops += size
+            if not shape and op.symbol and len(args) < 3 and op.symbol not in "&|~":
+                self._define(i, f"{names[0]} {op.symbol} {names[1]}" if len(args) == 2 else f"-{names[0]}")
+                return
             self._free(i, args, k, elementwise=True)
             self._call(i, f"np.{UFUNCS[op.name]}({', '.join(names)}{{out}})", shape)
         elif op.name == "where":
@@ -124,6 +127,9 @@ class ArrayProgram:
         elif op.name in _REDUCTIONS:
             x = names[0]
             self.flops += math.prod(tape.shape(args[0]))
+            if op.name == "sum" and self._as_product(i, args[0], params):
+                self._free(i, args, k)
+                return
             axis = _axes(params.get("axis"), len(tape.shape(args[0])))
             keep = ", keepdims=True" if params.get("keepdims") else ""
             dtype = f", dtype=np.{tape.dtype(i)}" if tape.dtype(i) != tape.dtype(args[0]) else ""
@@ -141,6 +147,18 @@ class ArrayProgram:
             values = "".join(f", {n}={self._literal(v)}" for n, v in params.items())
             self._define(i, f"{self._bind(op.name, function)}({given}{values})")
             self._free(i, args, k)
+
+    def _as_product(self, i: int, x: int, params: dict[str, Any]) -> bool:
+        """A sum over the first axis of a matrix, or of the squares of an array, as a product: BLAS adds faster."""
+        tape = self.tape
+        shape, axis = tape.shape(x), params.get("axis")
+        if tape.dtype(x) not in (np.float64, np.float32) or params.get("keepdims") or self.names[x].startswith("("):
+            return False
+        if len(shape) == 2 and axis in (0, (0,)) and x in self.held and shape[0] > 1:
+            ones = self._bind("ones", np.ones(shape[0], tape.dtype(x)))
+            self._call(i, f"np.dot({ones}, {self.names[x]}{{out}})", tape.shape(i))
+            return True
+        return False
 
     def _where(self, i: int, names: list[str], args: Sequence[int], k: int) -> None:
         tape = self.tape

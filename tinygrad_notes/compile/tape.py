@@ -39,10 +39,6 @@ _BOOLEAN_OPS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_
 _BOOLEAN_OPS |= {"logical_and", "logical_or", "logical_not"}
 
 
-_MOVING = {ops.reshape, ops.permute_dims, ops.broadcast_to, ops.sum_to, ops.astype}
-_SPREADING = {ops.reshape, ops.broadcast_to, ops.expand_dims}
-
-
 def code_of(op: Op) -> int:
     """The code of an op without parameters."""
     code = _PLAIN.get(op)
@@ -50,6 +46,11 @@ def code_of(op: Op) -> int:
         code = _PLAIN[op] = len(_OPS)
         _OPS.append(op)
     return code
+
+
+_MULTIPLY, _WHERE = code_of(ops.multiply), code_of(ops.where)
+_MOVING = {ops.reshape, ops.permute_dims, ops.broadcast_to, ops.sum_to, ops.astype}
+_SPREADING = {ops.reshape, ops.broadcast_to, ops.expand_dims}
 
 
 class Assembled(NamedTuple):
@@ -279,6 +280,15 @@ class Tape:
         if all(self.is_constant(a) for a in args):
             y = op(*(self.number(a) for a in args))
             return self.constant(y if type(y) is bool else float(y))
+        if len(args) == 2:
+            for k in (0, 1):  # an array of one number is that number, where the other gives the shape
+                x = args[k]
+                if x in self.shapes and (number := self.filling(x)) is not None and self._result_is(args[1 - k], x):
+                    pair = [args[1 - k], args[1 - k]]
+                    pair[k] = self.constant(number)
+                    return self.apply(op, pair, {})
+        if op is ops.add and args[0] == args[1]:
+            return self.apply(ops.multiply, [args[0], self.constant(2.0)], {})
         if op in (ops.add, ops.multiply, ops.subtract, ops.divide):
             neutral = 0 if op in (ops.add, ops.subtract) else 1
             sides = (0, 1) if op in (ops.add, ops.multiply) else (1,)
@@ -287,8 +297,28 @@ class Tape:
                     return args[1 - k]
             if op is ops.multiply:
                 for k in (0, 1):
+                    if (chosen := self._chosen(args[k], args[1 - k])) is not None:
+                        return chosen
+                    if (scaled := self._scaled(args[k], args[1 - k])) is not None:
+                        return scaled
                     if self.filling(args[k]) == -1 and self._result_is(args[1 - k], args[k]):
                         return self.apply(ops.negative, [args[1 - k]], {})
+        return None
+
+    def _chosen(self, x: int, g: int) -> int | None:
+        """where(c, 1, 0) · g as where(c, g, 0): a path that is not taken contributes nothing, also of what is not finite."""
+        code, *args = self.rows[x]
+        if code == _WHERE and self.filling(args[1]) == 1 and self.filling(args[2]) == 0 and self._result_is(g, x):
+            return self.apply(ops.where, [args[0], g, self.constant(0.0)], {})
+        return None
+
+    def _scaled(self, x: int, factor: int) -> int | None:
+        """(c · y) · 2 as 2c · y, which rounds as little."""
+        if self.is_constant(factor) and self.number(factor) in (2.0, -2.0, 0.5, -0.5):
+            code, *args = self.rows[x]
+            if code == _MULTIPLY and (self.is_constant(args[0]) or self.is_constant(args[1])):
+                c, y = args if self.is_constant(args[0]) else args[::-1]
+                return self.apply(ops.multiply, [self.constant(self.number(c) * self.number(factor)), y], {})
         return None
 
     def _made_by(self, index: int, op: Op) -> int | None:
