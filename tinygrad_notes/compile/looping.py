@@ -116,7 +116,7 @@ class _Body:
         roots = [*loop.results, *loop.outputs]
         feedback = [(k, State(k)) for k in range(len(loop.results))]
         self.plan = make(loop.body, roots, options, feedback=feedback, stacked=len(loop.outputs))
-        self.native = self.plan.backend == "llvm"
+        self.native = hasattr(self.plan, "loop")
 
     def run(self, arguments: Sequence[Any]) -> list[Any]:
         """The last states and the stacked outputs, given the loop's arguments."""

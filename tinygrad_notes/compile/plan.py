@@ -60,14 +60,14 @@ Feedback = Sequence[tuple[int, Any]]
 class NumPyPlan:
     """Straight-line NumPy."""
 
-    backend = "numpy"
     in_place = False
 
-    def __init__(self, tape: Tape, roots: Sequence[int], careful: bool = False) -> None:
+    def __init__(self, tape: Tape, roots: Sequence[int], careful: bool = False, fuse: bool = False) -> None:
         self.tape, self.roots = tape, roots
+        self.backend = "llvm" if fuse else "numpy"
         roller = Roller(tape, roots, careful=careful, deep=True)
         rows = [_index(roller, roller.row(r)) for r in roots]
-        self.program = ArrayProgram(roller.tape, rows)
+        self.program = ArrayProgram(roller.tape, rows, fuse)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions, self.flops = self.program.instructions, self.program.flops
         self.run = self.program if careful or not tape.pulls else self._checked
@@ -233,8 +233,6 @@ def make_plan(
         found = _lanes(tape, roots, scalar, options, feedback, stacked)
         if not isinstance(found, str):
             return found
-        if backend == "llvm":
-            raise ValueError(f"compile: backend='llvm' cannot run this program ({found}); use backend='auto'.")
     if backend == "python" or (backend == "auto" and scalar and len(live) <= SHORT):
         try:
             return PythonPlan(tape, roots, *((tape, roots) if scalar else expand(tape, roots)))
@@ -243,7 +241,7 @@ def make_plan(
                 raise ValueError(
                     f"compile: backend='python' cannot run this program ({error}); use backend='auto'."
                 ) from error
-    return NumPyPlan(tape, roots)
+    return NumPyPlan(tape, roots, fuse=backend != "numpy" and _has_llvm(backend))
 
 
 def _lanes(

@@ -85,6 +85,7 @@ class Native:
                 raise ValueError(f"{steps} steps; the arrays hold {most}")
             call(pointer, steps)
 
+        run.replace = memory.replace  # type: ignore[attr-defined]  # a function carries it
         return run
 
     def _check(self, arrays: Sequence[np.ndarray[Any, Any]]) -> int:
@@ -179,6 +180,11 @@ class Memory:
             context[Word.SCRATCH] = -(-self.scratch[thread].ctypes.data // ALIGN) * ALIGN
             context[Word.THREAD], context[Word.THREADS] = thread, threads
             context[Word.ARRIVED] = self.arrived.ctypes.data
+
+    def replace(self, buffer: int, array: np.ndarray[Any, Any]) -> None:
+        """Let one thread's program use another array, which the caller keeps alive and whose kind is as before."""
+        address = array.__array_interface__["data"][0]
+        self.tables[0][buffer] = self.totals[0][buffer] = address
 
     def reset(self) -> None:
         """No thread has waited yet."""
