@@ -52,7 +52,7 @@ class ArrayProgram:
 
             self.make_kernel, self.bound, self.fused, self.least = Kernel, bound, FUSED, LEAST
         self.fuse = fuse
-        self.tape, self.roots = lower(tape, roots, known=self.fused if fuse else UFUNCS.keys())
+        self.tape, self.roots = lower(tape, roots, known=self.fused if fuse else UFUNCS.keys(), products=not fuse)
         self.open: dict[tuple[int, ...], Any] = {}
         self.lines: list[str] = []
         self.scope: dict[str, Any] = {"np": np}
@@ -305,6 +305,9 @@ class ArrayProgram:
             how = f".reshape({shape})" if len(shape) != 1 else f".reshape({shape[0]})"
         if self.tape.is_constant(args[0]):
             self._define(i, self._bind("c", np.broadcast_to(np.float64(self.tape.number(args[0])), shape).copy()))
+            return True
+        if not self.tape.shape(args[0]) and shape:  # a number may be Python's
+            self._define(i, f"np.full({shape}, {x})")
             return True
         held = self.held.get(args[0])
         if held is not None:
