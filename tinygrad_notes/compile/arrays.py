@@ -39,14 +39,21 @@ class ArrayProgram:
     Args:
         tape: the program.
         roots: the rows to return.
+        fuse: whether chains of elementwise ops become native code.
 
     Attributes:
         source: the text of the function.
         run: takes the arrays of the INPUT rows, in order, and returns a list of results.
     """
 
-    def __init__(self, tape: Tape, roots: Sequence[int]) -> None:
-        self.tape, self.roots = lower(tape, roots, known=UFUNCS.keys())
+    def __init__(self, tape: Tape, roots: Sequence[int], fuse: bool = False) -> None:
+        if fuse:
+            from .fused import FUSED, LEAST, Kernel, bound
+
+            self.make_kernel, self.bound, self.fused, self.least = Kernel, bound, FUSED, LEAST
+        self.fuse = fuse
+        self.tape, self.roots = lower(tape, roots, known=self.fused if fuse else UFUNCS.keys())
+        self.open: dict[tuple[int, ...], Any] = {}
         self.lines: list[str] = []
         self.scope: dict[str, Any] = {"np": np}
         self.names: dict[int, str] = {}
@@ -73,8 +80,15 @@ class ArrayProgram:
         self.results = set(self.roots)
         for r in self.roots:
             self.last[self.root_of[r]] = len(live)
+        self.users: dict[int, list[int]] = {}
+        for i in live:
+            for a in tape.arguments(i):
+                self.users.setdefault(a, []).append(i)
         for k, i in enumerate(live):
-            self._row(i, k)
+            if not (self.fuse and self._joins(i, k)):
+                self._close(k, tape.arguments(i))
+                self._row(i, k)
+        self._close(len(live), [a for kernel in self.open.values() for a in kernel.rows])
         returned = ", ".join(self._returned(r) for r in self.roots)
         arguments = ", ".join(self.names[i] for i in live if tape.rows[i][0] == INPUT)
         body = "\n".join(f"    {line}" for line in [*self.lines, f"return [{returned}]"])
@@ -117,6 +131,9 @@ class ArrayProgram:
         shape, size = tape.shape(i), math.prod(tape.shape(i))
         if op.name in UFUNCS:
             self.flops += size
+            if not shape and op.symbol and len(args) < 3 and op.symbol not in "&|~":
+                self._define(i, f"{names[0]} {op.symbol} {names[1]}" if len(args) == 2 else f"-{names[0]}")
+                return
             self._free(i, args, k, elementwise=True)
             self._call(i, f"np.{UFUNCS[op.name]}({', '.join(names)}{{out}})", shape)
         elif op.name == "where":
@@ -124,6 +141,9 @@ class ArrayProgram:
         elif op.name in _REDUCTIONS:
             x = names[0]
             self.flops += math.prod(tape.shape(args[0]))
+            if op.name == "sum" and self._as_product(i, args[0], params):
+                self._free(i, args, k)
+                return
             axis = _axes(params.get("axis"), len(tape.shape(args[0])))
             keep = ", keepdims=True" if params.get("keepdims") else ""
             dtype = f", dtype=np.{tape.dtype(i)}" if tape.dtype(i) != tape.dtype(args[0]) else ""
@@ -141,6 +161,118 @@ class ArrayProgram:
             values = "".join(f", {n}={self._literal(v)}" for n, v in params.items())
             self._define(i, f"{self._bind(op.name, function)}({given}{values})")
             self._free(i, args, k)
+
+    def _as_product(self, i: int, x: int, params: dict[str, Any]) -> bool:
+        """A sum over the first axis of a matrix, or of the squares of an array, as a product: BLAS adds faster."""
+        tape = self.tape
+        shape, axis = tape.shape(x), params.get("axis")
+        if tape.dtype(x) not in (np.float64, np.float32) or params.get("keepdims") or self.names[x].startswith("("):
+            return False
+        if len(shape) == 2 and axis in (0, (0,)) and x in self.held and shape[0] > 1:
+            ones = self._bind("ones", np.ones(shape[0], tape.dtype(x)))
+            self._call(i, f"np.dot({ones}, {self.names[x]}{{out}})", tape.shape(i))
+            return True
+        return False
+
+    # --- chains as kernels --------------------------------------------------------------------------------------------
+
+    def _joins(self, i: int, k: int) -> bool:
+        """Add a row to the chain of its shape, if it can be computed there."""
+        tape = self.tape
+        code, *args = tape.rows[i]
+        if code < 0:
+            return False
+        op, params = tape.operation(code)
+        if op.name == "sum":
+            kernel = self.open.get(tape.shape(args[0]))
+            if kernel is None or args[0] not in kernel.members or kernel.sum_strides(i) is None or params.get("keepdims"):
+                return False
+            kernel.sums.append(i)
+            return True
+        shape = tape.shape(i)
+        if op.name not in self.fused or params or math.prod(shape) < self.least:
+            return False
+        floating = {tape.dtype(a) for a in args if not tape.is_constant(a) and tape.dtype(a).kind != "b"}
+        if len(floating) > 1 or not all(d in (np.float64, np.float32) for d in floating):
+            return False
+        kernel = self.open.get(shape)
+        own = kernel.members if kernel is not None else set()
+        self._close(k, [a for a in args if a not in own])
+        kernel = self.open.get(shape) or self.make_kernel(tape, shape)
+        if kernel.rows and floating and self._dtype(kernel) not in (None, *floating):
+            return False
+        for a in args:
+            fits = a in kernel.members or tape.is_constant(a)
+            if not fits and (tape.dtype(a).kind == "b" or self._argument(kernel, a) is None):
+                return False
+        kernel.add(i)
+        self.open[shape] = kernel
+        return True
+
+    def _dtype(self, kernel: Any) -> Any:
+        found = {self.tape.dtype(i) for i in kernel.rows} - {np.dtype(bool)}
+        return found.pop() if found else None
+
+    def _argument(self, kernel: Any, a: int) -> tuple[Any, tuple[int, int]] | None:
+        """The memory and the strides of an argument of a chain; None if its elements do not lie as the loop reads them."""
+        strides = kernel.strides(self.tape.shape(a))
+        if strides is None:
+            return None
+        held = self.held.get(a)
+        if held is not None:
+            return (a, strides) if held.flags.c_contiguous else None
+        plain = self.tape.rows[a][0] == INPUT or (a in self.results and self.tape.shape(a))
+        return (a, strides) if plain else None
+
+    def _close(self, k: int, needed: Sequence[int]) -> None:
+        """Write the chains that made any of these rows."""
+        for shape, kernel in list(self.open.items()):
+            if any(a in kernel.members or a in kernel.sums for a in needed):
+                del self.open[shape]
+                self._kernel(kernel, k)
+
+    def _kernel(self, kernel: Any, k: int) -> None:
+        tape = self.tape
+        inside = {*kernel.members, *kernel.sums}
+        stored = [i for i in kernel.rows if i in self.results or any(u not in inside for u in self.users.get(i, ()))]
+        self.instructions += len(inside)
+        size = math.prod(kernel.shape)
+        self.flops += size * len(inside)
+        masks = [i for i in stored if tape.dtype(i).kind == "b"]
+        native, keys = kernel.compile(lambda a: self._argument(kernel, a), [i for i in stored if i not in masks])
+        if masks:
+            raise NotImplementedError
+        arrays, moving, given = [], [], []
+        for place, key in enumerate(keys):
+            if key in inside:
+                if key in kernel.sums and not tape.shape(key):
+                    self.names[key] = self._bind("s", np.zeros(1, tape.dtype(key)))
+                    self.held[key] = self.scope[self.names[key]]
+                else:
+                    self._buffer(key)
+            held = self.held.get(key)
+            if held is None:
+                moving.append(place)
+                given.append(self.names[key])
+            arrays.append(np.zeros(tape.shape(key), tape.dtype(key)) if held is None else held)
+        call = self._bind("kernel", self.bound(native, arrays, moving))
+        for i in kernel.rows:
+            self.lines.append(f"#   {self._described(i, inside)}")
+        self.lines.append(f"{call}({', '.join(given)})")
+        for i in kernel.sums:
+            if not tape.shape(i):
+                self._define(i, f"{self.names[i]}.item()")
+                del self.held[i]
+        for i in (*kernel.rows, *kernel.sums):
+            for root in {self.root_of[a] for a in tape.arguments(i)}:
+                if self.last.get(root, -1) < k:
+                    self._release(root)
+
+    def _described(self, i: int, inside: set[int]) -> str:
+        names = [f"v{a}" if a in inside and a not in self.names else self.names[a] for a in self.tape.rows[i][1:]]
+        op = self.tape.operation(self.tape.rows[i][0])[0]
+        target = f"{self.names[i]} = " if i in self.names else f"v{i} = "
+        return f"{target}{op.name}({', '.join(names)})"
 
     def _where(self, i: int, names: list[str], args: Sequence[int], k: int) -> None:
         tape = self.tape
@@ -230,9 +362,14 @@ class ArrayProgram:
             if self.last.get(root) == k and root in self.held and root not in self.results:
                 if elementwise and any(self.root_of[a] == root and a != root for a in args):
                     continue  # a view of it is read in another order than it would be written
-                held = self.held[root]
-                self.pool.setdefault((held.shape, held.dtype), []).append(self.names[root])
-                self.last[root] = -1
+                self._release(root)
+
+    def _release(self, root: int) -> None:
+        """Give back a buffer."""
+        if root in self.held and root not in self.results and self.last.get(root) != -1:
+            held = self.held[root]
+            self.pool.setdefault((held.shape, held.dtype), []).append(self.names[root])
+            self.last[root] = -1
 
     def _returned(self, r: int) -> str:
         name = self.names[r]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import linecache
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,13 +23,15 @@ MISS = object()
 _counter = itertools.count()
 
 
-class Numbers(NamedTuple):
+@dataclass(frozen=True)
+class Numbers:
     """An input: the plain numbers in one argument, as one array."""
 
     argument: int
 
 
-class Leaf(NamedTuple):
+@dataclass(frozen=True)
+class Leaf:
     """An input: an array among the arguments, by its place among their leaves."""
 
     place: int
@@ -52,6 +55,7 @@ class Arguments:
         checks: conditions, as source, that other arguments of this kind fulfil.
         numbers: for each argument the expressions of its plain numbers.
         arrays: the arrays, in order.
+        first: for each argument the place of its first array.
         scope: what the conditions refer to.
     """
 
@@ -61,7 +65,9 @@ class Arguments:
         self.arrays: list[Given] = []
         self.scope: dict[str, Any] = {"ndarray": np.ndarray, "MISS": MISS, "array": np.array}
         self.count = len(args)
+        self.first: list[int] = []
         for k, arg in enumerate(args):
+            self.first.append(len(self.arrays))
             if k in static:
                 self._static(arg, f"a{k}")
             else:
@@ -81,8 +87,8 @@ class Arguments:
         if kind is np.ndarray:
             if x.dtype.kind not in "fiub":
                 raise TypeError(f"compile: argument {argument} is an array of {x.dtype}; expected real numbers.")
-            dtype = self.bind(x.dtype)
-            self.checks.append(f"{path}.__class__ is ndarray and {path}.shape == {x.shape} and {path}.dtype == {dtype}")
+            place = len(self.arrays)
+            self.checks.append(f"({path} is seen[{place}] or fits({place}, {path}))")
             self.arrays.append(Given(path, x))
         elif is_node(x):
             raise HasNodes
@@ -111,6 +117,17 @@ class Arguments:
 
     def read(self, inputs: Sequence[Any]) -> tuple[list[str], list[str]]:
         """Lines that check arguments, and the expression of each input of a program."""
+        seen: list[Any] = [None] * len(self.arrays)
+        kinds = [(g.array.shape, g.array.dtype) for g in self.arrays]
+
+        def fits(place: int, x: Any) -> bool:
+            """Whether an array is of the kind that was traced; it is known from then on."""
+            if type(x) is not np.ndarray or (x.shape, x.dtype) != kinds[place]:
+                return False
+            seen[place] = x
+            return True
+
+        self.scope |= {"seen": seen, "fits": fits}
         given = {
             Leaf: lambda i: self.arrays[i.place].path,
             Numbers: lambda i: f"array([{', '.join(self.numbers[i.argument])}], float)",
@@ -143,29 +160,38 @@ class Output(NamedTuple):
     result: int | None
     offset: int | None = None
     plain: Any = None
+    into: str | None = None
+    """The donated array that it is written into, as source."""
 
 
 def write_call(
-    arguments: Arguments, inputs: Sequence[Any], run: Callable[[tuple[Any, ...]], Sequence[Any]], tree: Any
-) -> Callable[[tuple[Any, ...]], Any]:
+    arguments: Arguments, plan: Any, tree: Any
+) -> tuple[Callable[[tuple[Any, ...]], Any], Callable[[tuple[Any, ...]], Any]]:
     """The function that takes a call's arguments through a program.
 
     Args:
         arguments: of the call that was traced.
-        inputs: what the program takes.
-        run: the program.
+        plan: the program.
         tree: the result's structure, with an `Output` for each leaf.
+
+    Returns:
+        The function, and another that takes the arguments and gives a function of none, which runs the program on
+        what the arguments hold then.
     """
-    lines, expressions = arguments.read(inputs)
+    checks, expressions = arguments.read(plan.inputs)
     scope = arguments.scope
-    scope["run"] = run
-    lines.append(f"r = run(({', '.join(expressions)}{',' if expressions else ''}))")
+    scope |= {"plan": plan, "run": plan.run, "copyto": np.copyto}
+    given = f"({', '.join(expressions)}{',' if expressions else ''})"
+    lines: list[str] = []
     split: dict[int, str] = {}
 
     def text(x: Any) -> str:
         if isinstance(x, Output):
             if x.result is None:
                 return arguments.bind(x.plain)
+            if x.into is not None:
+                lines.append(f"if not plan.in_place: copyto({x.into}, r[{x.result}])")
+                return x.into
             if x.offset is None:
                 return f"r[{x.result}]"
             if x.result not in split:
@@ -186,9 +212,13 @@ def write_call(
         return "None"
 
     result = text(tree)
-    source = "def call(args):\n" + "".join(f"    {line}\n" for line in [*lines, f"return {result}"])
+    ends = [*lines, f"return {result}"]
+    call = [*checks, f"r = run({given})", *ends]
+    bound = [*checks, f"given = {given}", "def again():", *(f"    {line}" for line in ["r = run(given)", *ends]), "return again"]
+    source = "\n".join(
+        ["def call(args):", *(f"    {line}" for line in call), "def bind(args):", *(f"    {line}" for line in bound), ""]
+    )
     file = f"<tinygrad_notes call {next(_counter)}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     exec(compile(source, file, "exec"), scope)
-    call: Callable[[tuple[Any, ...]], Any] = scope["call"]
-    return call
+    return scope["call"], scope["bind"]

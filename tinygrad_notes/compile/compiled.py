@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from ..calculus import tree_build, tree_leaves
+from ..calculus import tree_build, tree_leaves, tree_match
 from ..graph import is_node, recording
+from ..ops import shape_of
 from ..ops.namespaces import is_number
 from .calling import MISS, Arguments, HasNodes, Leaf, Numbers, Output, write_call
 from .capture import Captures, Randomness
+from .debug import DebugPlan
 from .plan import BACKENDS, Plan, make_plan
 from .tape import ELEMENT, Tape
-from .trace import TraceError, Traced, tracing, wrap
+from .trace import TraceError, Traced, tracing, user_line, wrap
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Compiled:
         self.f, self.options = f, options
         self.stats = Stats()
         self._calls: list[Callable[[tuple[Any, ...]], Any]] = []
+        self._binds: list[Callable[[tuple[Any, ...]], Any]] = []
         self._lock = threading.RLock()
         self._plan: Plan | None = None
 
@@ -86,6 +89,22 @@ class Compiled:
                 return found
         return self._first(args)
 
+    def bind(self, *args: Any) -> Callable[[], Any]:
+        """A function of no arguments that runs the program on these arguments, whose arrays are read anew each time.
+
+        The checks of a call are made once. Numbers among the arguments stay what they are now.
+        """
+        self(*args) if not self._calls else None
+        for bind in self._binds:
+            try:
+                found = bind(args)
+            except (IndexError, KeyError, AttributeError):
+                continue
+            if found is not MISS:
+                return found  # type: ignore[no-any-return]  # a generated function
+        self._first(args)
+        return self.bind(*args)
+
     def _first(self, args: tuple[Any, ...]) -> Any:
         try:
             arguments = Arguments(args, self.options["static"])
@@ -99,19 +118,28 @@ class Compiled:
                     continue
                 if found is not MISS:
                     return found
-            call = self._make(args, arguments)
+            call, bind = self._make(args, arguments)
             self._calls.insert(0, call)
+            self._binds.insert(0, bind)
         return call(args)
 
-    def _make(self, args: Sequence[Any], arguments: Arguments) -> Callable[[tuple[Any, ...]], Any]:
+    def _make(self, args: Sequence[Any], arguments: Arguments) -> tuple[Callable[..., Any], Callable[..., Any]]:
         started = time.perf_counter()
         tape, output = self._trace(args)
         traced = time.perf_counter()
         roots: list[int] = []
-        tree = tree_build(output, iter([_output(tape, y, roots) for y in tree_leaves(output)]))
+        outputs = [_output(tape, y, roots) for y in tree_leaves(output)]
+        feedback = []
+        if self.options["donate"] is not None:
+            feedback = self._donated(args, arguments, output, outputs)
+        tree = tree_build(output, iter(outputs))
         tape.close()
-        plan = self._plan = make_plan(tape, roots, self.options)
-        call = write_call(arguments, plan.inputs, plan.run, tree)
+        if self.options["debug"]:
+            plan: Any = DebugPlan(tape, roots)
+        else:
+            plan = make_plan(tape, roots, self.options, feedback)
+        self._plan = plan
+        call = write_call(arguments, plan, tree)
         stats = self.stats
         stats.programs += 1
         stats.nodes = len(tape.rows)
@@ -119,10 +147,49 @@ class Compiled:
         stats.trace_seconds, stats.compile_seconds = traced - started, time.perf_counter() - traced
         return call
 
+    def _donated(
+        self, args: Sequence[Any], arguments: Arguments, output: Any, outputs: list[Output]
+    ) -> list[tuple[int, Any]]:
+        """Which results are written over which inputs; marks these results.
+
+        Raises:
+            TypeError: the donated argument holds something else than arrays of float64.
+            ValueError: neither the result nor its first item has the argument's structure and shapes.
+        """
+        k = self.options["donate"]
+        name = getattr(self.f, "__name__", "f")
+        if not 0 <= k < len(args):
+            raise ValueError(f"compile: donate={k}, but {name} was given {len(args)} argument(s).")
+        leaves = tree_leaves(args[k])
+        if not all(isinstance(a, np.ndarray) and a.dtype == np.float64 and a.flags.writeable for a in leaves):
+            raise TypeError(f"compile: donate={k}: expected writeable arrays of float64 only, to be written to.")
+        is_first = isinstance(output, tuple) and len(tree_leaves(output)) != len(leaves)
+        new = output[0] if is_first else output
+        try:
+            given = tree_match(args[k], new, f"compile: donate={k}: the result of {name}")
+        except ValueError as error:
+            if is_first or not isinstance(output, tuple) or not output:
+                raise
+            given = tree_match(args[k], output[0], f"compile: donate={k}: the first item of the result of {name}")
+            del error
+        first = arguments.first[k]
+        feedback = []
+        for j, (old, y) in enumerate(zip(leaves, given, strict=True)):
+            if getattr(y, "shape", None) != old.shape:
+                raise ValueError(f"compile: donate={k}: a result of shape {shape_of(y)} for an array {old.shape}.")
+            place = outputs[j]._replace(into=arguments.arrays[first + j].path)
+            if place.result is None or place.offset is not None:
+                raise ValueError(f"compile: donate={k}: a result that is no new array of the function's.")
+            outputs[j] = place
+            feedback.append((place.result, Leaf(first + j)))
+        return feedback
+
     def _trace(self, args: Sequence[Any]) -> tuple[Tape, Any]:
         """Run the function on symbols."""
         randomness = Randomness(self.f)
         tape = Tape()
+        if self.options["debug"]:
+            tape.line = lambda: f"at {user_line()}"
         captures = tape.capture = Captures(tape)
         entered = []
         arrays = 0

@@ -72,7 +72,11 @@ def cotangents(
         else:
             op, params = tape.operation(code)
             wanted = [bool(active[a]) for a in args]
+            before = len(tape.rows)
             contributions = op.vjp(xp, g, wrap(tape, i), [wrap(tape, a) for a in args], wanted, params)
+            if i in tape.lines:
+                for new in range(before, len(tape.rows)):
+                    tape.lines.setdefault(new, f"in the gradient of {op.name} {tape.lines[i]}")
         for a, c in zip(args, contributions, strict=True):
             if c is not None and active[a]:
                 flight[a] = flight[a] + c if a in flight else c

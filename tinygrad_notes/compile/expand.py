@@ -14,7 +14,8 @@ import numpy as np
 from .. import ops
 from ..ops import TABLE
 from ..ops.namespaces import Namespace
-from .tape import ALIAS, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, Pull, Tape, code_of
+from .looping import LoopResult
+from .tape import ALIAS, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LOOP, Pull, Tape, code_of
 from .trace import Symbols, Traced, contiguous, enter, wrap
 
 MOST = 60_000
@@ -89,8 +90,8 @@ class _Expander:
             return _each(lambda x: wrap(tape, tape.row((code, enter(tape, x), *args[1:]))), self.values[args[0]])
         if code == COTANGENT:
             return self._cotangent(i, args[0], args[1])
-        if code < 0:
-            raise TooLarge("a loop")
+        if code == LOOP:
+            return self._elements(i, tape.input(LoopResult(*args), shape, np.dtype(float)), shape)
         op, params = source.operation(code)
         if op.differentiable is False and not op.elementwise:
             raise TooLarge(op.name)

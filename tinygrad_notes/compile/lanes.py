@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .loops import Slice
 from .lower import lower
 from .native import Stage, build
 from .native.primitives import PRIMITIVES
@@ -41,8 +42,9 @@ class LaneProgram:
     Args:
         roller: what rolls it up, with deep=False.
         roots: the rows to return, of the traced tape.
-        feedback: pairs of a root and an INPUT row of the traced tape: at the end of each step the numbers of the root
-            are written over those of the input.
+        feedback: pairs of the place of a root and an input: at the end of each step the numbers of the root are written
+            over those of the input.
+        stacked: how many of the last roots have a part for each step, in buffers of their own after `kept`.
 
     Attributes:
         inputs: what the arrays are that it takes, in the order of the buffers; `out` and `kept` and the indices follow.
@@ -54,7 +56,9 @@ class LaneProgram:
         NotLanes: it holds something that lanes cannot compute, or it is too long.
     """
 
-    def __init__(self, roller: Roller, roots: Sequence[int], feedback: Sequence[tuple[int, int]] = ()) -> None:
+    def __init__(
+        self, roller: Roller, roots: Sequence[int], feedback: Sequence[tuple[int, Any]] = (), stacked: int = 0
+    ) -> None:
         found = [roller.row(r) for r in roots]
         rows = [y.index if isinstance(y, Traced) else roller.tape.constant(y) for y in found]
         self.tape, self.roots = lower(roller.tape, rows, known=KNOWN)
@@ -63,21 +67,31 @@ class LaneProgram:
         memory = [i for i in self.live if self.tape.rows[i][0] == INPUT]
         self.out, self.kept = len(memory), len(memory) + 1
         self.base: dict[int, Place] = {i: (k, 0) for k, i in enumerate(memory)}  # of arrays in memory
+        self.stacks = list(range(self.kept + 1, self.kept + 1 + stacked))
+        self.first_index = self.kept + 1 + stacked
         self.indices: list[np.ndarray[Any, Any]] = []
         self.sizes = [0, 0]
+        # How far a step goes on in a buffer: by the part of the step.
+        self.strides = {
+            k: math.prod(self.tape.shape(i)) for k, i in enumerate(memory) if isinstance(self.inputs[k], Slice)
+        }
+        self.strides |= {b: math.prod(roller.source.shape(r)) for b, r in zip(self.stacks, roots[-stacked:], strict=False)}
         self.code: dict[tuple[int, int], _Code] = {}  # by time and lanes
+        self.names = {
+            i: self.tape.operation(code)[0].name for i in self.live if (code := self.tape.rows[i][0]) >= 0
+        }
         self._see_through()
         self._allot()
         self._timetable()
         self._write()
-        self._finish([(self.roots[r], roller.tape.rows[roller.row(i).index][1]) for r, i in feedback])
+        self._finish(feedback)
         self.stages = [Stage(lanes=n, code=c.entries) for (_, n), c in sorted(self.code.items()) if c.entries]
         self.instructions = sum(len(s.code) for s in self.stages)
         if self.instructions > LONGEST:
             raise NotLanes(f"{self.instructions} instructions")
         moves = ("load", "store", "gather", "constant")
         self.flops = sum(s.lanes * sum(e[0] not in moves for e in s.code) for s in self.stages)
-        self.native = build(self.stages, self.kept + 1 + len(self.indices))
+        self.native = build(self.stages, self.first_index + len(self.indices))
 
     # --- what a row is ----------------------------------------------------------------------------------------------
 
@@ -102,12 +116,8 @@ class LaneProgram:
     def _args(self, i: int) -> list[int]:
         return [self.same[a] for a in self.tape.arguments(i)]
 
-    def _name(self, i: int) -> str:
-        code = self.tape.rows[i][0]
-        return self.tape.operation(code)[0].name if code >= 0 else ""
-
     def _is_sum(self, i: int) -> bool:
-        return self._name(i) in SUMS
+        return self.names.get(i) in SUMS
 
     def _is_leaf(self, i: int) -> bool:
         return self.tape.rows[i][0] in (ELEMENT, LANES, CONSTANT)
@@ -141,11 +151,14 @@ class LaneProgram:
         """A segment of `out` for each root, memory for assembled arrays."""
         self.segments: list[tuple[int, int]] = []
         self.returned: list[tuple[int, Place]] = []  # rows that are copied to a segment
-        for r in self.roots:
+        whole = len(self.roots) - len(self.stacks)
+        for k, r in enumerate(self.roots):
             i, count = self.same[r], math.prod(self.tape.shape(r))
-            place = self._reserve(self.out, count)
+            place = self._reserve(self.out, count) if k < whole else (self.stacks[k - whole], 0)
             self.segments.append((place[1], count))
-            if self.tape.rows[i][0] == ASSEMBLED and i not in self.base:
+            if k >= whole:
+                self.returned.append((i, place))
+            elif self.tape.rows[i][0] == ASSEMBLED and i not in self.base:
                 self.base[i] = place
             else:
                 self.returned.append((i, place))
@@ -192,13 +205,12 @@ class LaneProgram:
             if self._domain(i) > 1 and not self._is_sum(i) and i not in fixed and uses[i]:
                 self.time[i] = max(self.time[i], min(self.time[u] if u >= 0 else -u for u in uses[i]))
                 self.ready[i] = self.time[i] + 1
+        stages = {i: (self.time[i], self._domain(i)) for i in computed}
+        self._stage = stages.__getitem__
         self.computed = sorted(computed, key=lambda i: (self.time[i], i))
         for i in self.computed:  # what another stage uses is kept
             if self._is_sum(i) or any(self._stage(u) != self._stage(i) for u in uses[i] if u >= 0):
                 self.place.setdefault(i, self._reserve(self.kept, self._lanes(i)))
-
-    def _stage(self, i: int) -> tuple[int, int]:
-        return self.time[i], self._domain(i)
 
     def _assembly(self, i: int, uses: dict[int, list[int]]) -> int:
         """Plan how an array is put together from its parts; when it is complete."""
@@ -272,10 +284,15 @@ class LaneProgram:
                 time += time % 2 != int(n > 1)
             code = self._at(time, n)
             if self.tape.rows[i][0] in (INPUT, ASSEMBLED):
-                value = code.entry("load", *self.base[i], 0, 1, 0)
+                value = self._load(code, self.base[i], 1)
             else:
                 value = self._value(code, i)
-            code.put("store", value, buffer, offset, 0, 1, 0)
+            code.put("store", value, buffer, offset, 0, 1, self.strides.get(buffer, 0))
+
+    def _load(self, code: _Code, place: Place, stride: int) -> int:
+        """The entry of numbers in memory."""
+        buffer, offset = place
+        return code.entry("load", buffer, offset, 0, stride, self.strides.get(buffer, 0))
 
     def _value(self, code: _Code, i: int, here: bool = False) -> int:
         """The entry that holds a row in a stage: computed there, or loaded."""
@@ -286,12 +303,14 @@ class LaneProgram:
             entry = code.entry("constant", float(self.tape.number(i)))
         elif row[0] == ELEMENT:
             buffer, base = self.base[self.same[row[1]]]
-            entry = code.entry("load", buffer, base + row[2], 0, 0, 0)
+            entry = self._load(code, (buffer, base + row[2]), 0)
+        elif row[0] == INPUT:
+            entry = self._load(code, self.base[i], int(self._lanes(i) > 1))
         elif row[0] == LANES:
             entry = self._gathered(code, self.base[self.same[row[1]]], self.tape.offsets[row[2]])
         elif here or self._is_mask(i):
             args = [self._value(code, a) for a in self._args(i)]
-            entry = code.entry(self._name(i), *args)
+            entry = code.entry(self.names[i], *args)
         else:
             buffer, base = self.place[i]
             entry = code.entry("load", buffer, base, 0, 1, 0)
@@ -303,11 +322,13 @@ class LaneProgram:
         buffer, base = place
         stride = int(offsets[1] - offsets[0])
         if (offsets == offsets[0] + stride * np.arange(len(offsets))).all():
-            return code.entry("load", buffer, base + int(offsets[0]), 0, stride, 0)
+            return self._load(code, (buffer, base + int(offsets[0])), stride)
+        if buffer in self.strides:
+            raise NotLanes("numbers picked irregularly from the part of a step")
         self.indices.append(np.ascontiguousarray(offsets + base, np.int64))
-        return code.entry("gather", buffer, self.kept + len(self.indices), 0)
+        return code.entry("gather", buffer, self.first_index + len(self.indices) - 1, 0)
 
-    def _finish(self, feedback: Sequence[tuple[int, int]]) -> None:
+    def _finish(self, feedback: Sequence[tuple[int, Any]]) -> None:
         """The last stages: whether all results are finite, and results that become the next step's inputs."""
         last = max((time for time, _ in self.code), default=0) + 1
         count = self.flag
@@ -315,19 +336,20 @@ class LaneProgram:
             code = self._at(last, count)
             x = code.put("load", self.out, 0, 0, 1, 0)
             code.put("total", code.put("subtract", x, x), self.out, self.flag, 0, 0)
-        numbers = {self.tape.rows[i][1]: i for i in self.live if self.tape.rows[i][0] == INPUT}
-        for root, number in feedback:
-            offset, n = self.segments[self.roots.index(root)]
-            code = self._at(last + 1, n)
-            value = code.put("load", self.out, offset, 0, 1, 0)
-            code.put("store", value, self.base[numbers[number]][0], 0, 0, 1, 0)
+        for root, what in feedback:
+            if what in self.inputs:
+                offset, n = self.segments[root]
+                code = self._at(last + 1, n)
+                value = code.put("load", self.out, offset, 0, 1, 0)
+                code.put("store", value, self.inputs.index(what), 0, 0, 1, 0)
 
     # --- text -------------------------------------------------------------------------------------------------------
 
     @property
     def source(self) -> str:
         """The stages, a line for each entry."""
-        names = [f"input{k}" for k in range(self.out)] + ["out", "kept"] + [f"index{k}" for k in range(len(self.indices))]
+        names = [f"input{k}" for k in range(self.out)] + ["out", "kept"]
+        names += [f"stack{k}" for k in range(len(self.stacks))] + [f"index{k}" for k in range(len(self.indices))]
         lines = []
         for k, stage in enumerate(self.stages):
             lines.append(f"stage {k}: {stage.lanes} lane{'s' if stage.lanes > 1 else ''}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,19 +18,22 @@ from .tape import ELEMENT, INPUT, LOOP, Tape
 from .trace import TraceError, Traced, current, enter, tracing, wrap
 
 
-class State(NamedTuple):
+@dataclass(frozen=True)
+class State:
     """An input of a loop's body: a part of what it hands on from step to step."""
 
     place: int
 
 
-class Slice(NamedTuple):
+@dataclass(frozen=True)
+class Slice:
     """An input of a loop's body: the part of an array that belongs to the step."""
 
     place: int
 
 
-class Outer(NamedTuple):
+@dataclass(frozen=True)
+class Outer:
     """An input of a loop's body: a row of the tape around it."""
 
     row: int

@@ -60,6 +60,10 @@ def _expanded(
     special = _SPECIAL.get(op.name)
     if special is not None and not params and (found := special(tape, args, given)) is not None:
         return found
+    if op.name == "sum_to" and "sum_to" not in known:
+        summed = _summed(tape, given[0], params["shape"])
+        if summed is not None:
+            return summed
     whole = op.name in known or op.name in _ARITHMETIC or op.forward is None
     if op.name == "mean":
         total = ops.sum(given[0], **params)
@@ -114,6 +118,15 @@ def _power(tape: Tape, args: Sequence[int], given: Sequence[Any]) -> Any:
             return {1.0: lambda: x, 2.0: lambda: square, 3.0: lambda: square * x, 4.0: lambda: square * square}[n]()
         if n == -1.0:
             return 1.0 / x
+    return None
+
+
+def _summed(tape: Tape, x: Any, shape: tuple[int, ...]) -> Any:
+    """`sum_to` over leading axes only as one sum."""
+    extra = len(x.shape) - len(shape)
+    if extra and tuple(x.shape[extra:]) == tuple(shape):
+        axes = tuple(range(extra)) if extra < len(x.shape) else None
+        return ops.sum(x, axis=axes)
     return None
 
 

@@ -17,9 +17,10 @@ import numpy as np
 from .arrays import ArrayProgram
 from .differentiate import NotDifferentiable
 from .expand import TooLarge, expand, is_scalar
+from .looping import ChainPlan
 from .roll import Roller
 from .scalars import NotScalars, ScalarProgram
-from .tape import Tape
+from .tape import LOOP, Tape
 from .trace import Traced
 
 BACKENDS = ("auto", "llvm", "numpy", "python")
@@ -52,21 +53,21 @@ class Plan(Protocol):
         ...
 
 
-Feedback = Sequence[tuple[int, int]]
-"""Pairs of a root's place and an INPUT row: what is written over what, at the end of a step."""
+Feedback = Sequence[tuple[int, Any]]
+"""Pairs of a root's place and an input: what is written over what, at the end of a step."""
 
 
 class NumPyPlan:
     """Straight-line NumPy."""
 
-    backend = "numpy"
     in_place = False
 
-    def __init__(self, tape: Tape, roots: Sequence[int], careful: bool = False) -> None:
+    def __init__(self, tape: Tape, roots: Sequence[int], careful: bool = False, fuse: bool = False) -> None:
         self.tape, self.roots = tape, roots
+        self.backend = "llvm" if fuse else "numpy"
         roller = Roller(tape, roots, careful=careful, deep=True)
         rows = [_index(roller, roller.row(r)) for r in roots]
-        self.program = ArrayProgram(roller.tape, rows)
+        self.program = ArrayProgram(roller.tape, rows, fuse)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions, self.flops = self.program.instructions, self.program.flops
         self.run = self.program if careful or not tape.pulls else self._checked
@@ -117,29 +118,32 @@ class LanePlan:
 
     def __init__(
         self, tape: Tape, roots: Sequence[int], scalar: Tape, rows: Sequence[int], threads: int, feedback: Feedback = (),
+        stacked: int = 0,
         least: int = 4,
     ) -> None:
         from .lanes import LaneProgram
 
         self.tape, self.roots, self.threads = tape, roots, threads
         roller = Roller(scalar, rows, careful=False, deep=False, least=least)
-        self.program = program = LaneProgram(roller, rows, [(k, self._input(scalar, tape, i)) for k, i in feedback])
-        self.in_place = bool(feedback)
+        self.program = program = LaneProgram(roller, rows, feedback, stacked)
+        self.in_place = False
+        self.fed = [what for _, what in feedback if what in program.inputs]
         self.inputs, self.instructions, self.flops = program.inputs, program.instructions, program.flops
         self.out, self.kept = (np.zeros(max(n, 1)) for n in program.sizes)
-        fed = {k for k, _ in feedback}
+        whole = len(roots) - stacked
         self.views = [
-            None if k in fed else (offset, offset + count, tape.shape(r))
-            for k, ((offset, count), r) in enumerate(zip(program.segments, roots, strict=True))
+            (offset, offset + count, tape.shape(r))
+            for (offset, count), r in zip(program.segments[:whole], roots[:whole], strict=True)
         ]
+        fed = {k for k, _ in feedback}
+        self.unfed = [None if k in fed else v for k, v in enumerate(self.views)]
+        self.only_numbers = [all(v is None or not v[2] for v in views) for views in (self.unfed, self.views)]
+        self.memory, self.flag = memoryview(self.out), program.flag
+        self.given: Any = None
+        self.stacks = [tape.shape(r) for r in roots[whole:]]
         self.bound: tuple[Any, ...] = ()
         self.step: Callable[..., None] | None = None
         self._numpy: NumPyPlan | None = None
-
-    @staticmethod
-    def _input(scalar: Tape, tape: Tape, i: int) -> int:
-        what = tape.inputs[tape.rows[i][1]]
-        return scalar.inputs.index(what)
 
     @property
     def source(self) -> str:
@@ -148,51 +152,87 @@ class LanePlan:
 
     def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """The results."""
-        if self.step is None or not all(map(is_, arrays, self.bound)):
-            self.bind(arrays)
-        assert self.step is not None
-        self.step()
-        out = self.out
-        if out[self.program.flag] != 0.0:
-            return self._again(arrays)
-        out = out.copy()
-        return [
-            None if v is None else out.item(v[0]) if not v[2] else out[v[0] : v[1]].reshape(v[2]) for v in self.views
-        ]
+        if arrays is not self.given:
+            if self.step is None or not all(map(is_, arrays, self.bound)):
+                self.bind(arrays)
+            self.given = arrays if self.bound else None
+        self.step()  # type: ignore[misc]  # bound by now
+        if self.memory[self.flag] != 0.0 and self.tape.pulls:
+            return self.with_care().run(_in_order(self.with_care().inputs, self.inputs, arrays))
+        return self._results(self.unfed if self.in_place else self.views)
 
-    def bind(self, arrays: Sequence[Any]) -> None:
+    def _results(self, views: Sequence[tuple[int, int, tuple[int, ...]] | None]) -> list[Any]:
+        """Results in memory of their own; None for what was written in place."""
+        memory = self.memory
+        if self.only_numbers[views is self.views]:
+            return [None if v is None else memory[v[0]] for v in views]
+        out = self.out.copy()
+        return [None if v is None else memory[v[0]] if not v[2] else out[v[0] : v[1]].reshape(v[2]) for v in views]
+
+    def loop(self, arrays: Sequence[Any], steps: int) -> list[Any] | None:
+        """The results after so many steps, each on what the one before it left; None where care is needed.
+
+        Args:
+            arrays: of the inputs; what is fed back is overwritten, and what has a part for each step is whole.
+        """
+        stacks = [np.zeros((steps, *shape)) for shape in self.stacks]
+        self.bind(arrays, stacks)
+        assert self.step is not None
+        self.step(steps)
+        self.bound, self.step, self.given = (), None, None
+        return None if self.memory[self.flag] != 0.0 and self.tape.pulls else [*self._results(self.views), *stacks]
+
+    def bind(self, arrays: Sequence[Any], stacks: Sequence[Any] = ()) -> None:
         """Tie the program to arrays: read in place where they are of contiguous floats, else copied in each call."""
         ready = [np.ascontiguousarray(a, np.float64) for a in arrays]
         same = all(r is a for r, a in zip(ready, arrays, strict=True))
         flat = [r.reshape(-1) if r.size else np.zeros(1) for r in ready]
-        self.step = self.program.native.bind([*flat, self.out, self.kept, *self.program.indices])
-        self.bound = tuple(arrays) if same else (object(),) * len(arrays)
+        rest = [self.out, self.kept, *(s.reshape(-1) for s in stacks), *self.program.indices]
+        self.step = self.program.native.bind([*flat, *rest])
+        self.bound = tuple(arrays) if same else ()
+        self.given = None
+        self.in_place = bool(self.fed) and all(ready[self.inputs.index(what)] is arrays[self.inputs.index(what)] for what in self.fed)
 
-    def _again(self, arrays: Sequence[Any]) -> Sequence[Any]:
-        if not self.tape.pulls and self._numpy is None:
-            out = self.out.copy()
-            return [None if v is None else out.item(v[0]) if not v[2] else out[v[0] : v[1]].reshape(v[2]) for v in self.views]
+    def with_care(self) -> NumPyPlan:
+        """The program that keeps 0 · ∞ = 0."""
         if self._numpy is None:
             self._numpy = NumPyPlan(self.tape, self.roots, careful=True)
-        return self._numpy.run(_in_order(self._numpy.inputs, self.inputs, arrays))
+        return self._numpy
 
 
-def make_plan(tape: Tape, roots: Sequence[int], options: dict[str, Any], feedback: Feedback = ()) -> Plan:
+def make_plan(
+    tape: Tape,
+    roots: Sequence[int],
+    options: dict[str, Any],
+    feedback: Feedback = (),
+    stacked: int = 0,
+    ends: bool = False,
+) -> Plan:
     """The plan for a tape.
+
+    Args:
+        tape: the program.
+        roots: the rows to return.
+        options: of `compile`.
+        feedback: what is written over what at the end of a step; a plan does it itself, or leaves it to the caller.
+        stacked: how many of the last roots have a part for each step.
+        ends: whether loops on the tape are inputs.
 
     Raises:
         ModuleNotFoundError: the backend that was asked for needs llvmlite.
         ValueError: the backend that was asked for cannot run such a program.
     """
     backend = options["backend"]
+    if not ends:
+        loops = sorted({tape.rows[i][1] for i in tape.live(roots) if tape.rows[i][0] == LOOP})
+        if loops:
+            return ChainPlan(tape, roots, loops, make_plan, options)
     live = tape.live(roots)
     scalar = is_scalar(tape, live)
     if backend in ("auto", "llvm") and _has_llvm(backend):
-        found = _lanes(tape, roots, scalar, options, feedback)
+        found = _lanes(tape, roots, scalar, options, feedback, stacked)
         if not isinstance(found, str):
             return found
-        if backend == "llvm":
-            raise ValueError(f"compile: backend='llvm' cannot run this program ({found}); use backend='auto'.")
     if backend == "python" or (backend == "auto" and scalar and len(live) <= SHORT):
         try:
             return PythonPlan(tape, roots, *((tape, roots) if scalar else expand(tape, roots)))
@@ -201,11 +241,11 @@ def make_plan(tape: Tape, roots: Sequence[int], options: dict[str, Any], feedbac
                 raise ValueError(
                     f"compile: backend='python' cannot run this program ({error}); use backend='auto'."
                 ) from error
-    return NumPyPlan(tape, roots)
+    return NumPyPlan(tape, roots, fuse=backend != "numpy" and _has_llvm(backend))
 
 
 def _lanes(
-    tape: Tape, roots: Sequence[int], scalar: bool, options: dict[str, Any], feedback: Feedback
+    tape: Tape, roots: Sequence[int], scalar: bool, options: dict[str, Any], feedback: Feedback, stacked: int
 ) -> LanePlan | str:
     """Native code, or why there is none."""
     from .lanes import NotLanes
@@ -213,11 +253,11 @@ def _lanes(
     try:
         numbers, rows = (tape, roots) if scalar else expand(tape, roots)
         try:
-            return LanePlan(tape, roots, numbers, rows, options["threads"], feedback)
+            return LanePlan(tape, roots, numbers, rows, options["threads"], feedback, stacked)
         except NotLanes:
             if len(numbers.rows) > SHORT:
                 raise
-            return LanePlan(tape, roots, numbers, rows, options["threads"], feedback, least=10**9)
+            return LanePlan(tape, roots, numbers, rows, options["threads"], feedback, stacked, least=10**9)
     except (NotLanes, TooLarge, NotDifferentiable) as error:
         return str(error)
 

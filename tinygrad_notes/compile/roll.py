@@ -21,7 +21,8 @@ import numpy as np
 
 from .. import ops
 from .differentiate import cotangents
-from .tape import ALIAS, ASSEMBLED, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LANES, Tape, code_of
+from .looping import LoopResult
+from .tape import ALIAS, ASSEMBLED, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LANES, LOOP, Tape, code_of
 from .trace import Symbols, Traced, constant, contiguous, enter, wrap
 
 ADD, MULTIPLY, STACK = code_of(ops.add), code_of(ops.multiply), ops.stack
@@ -53,43 +54,52 @@ class Roller:
 
     def _classify(self) -> None:
         """Hash the rows: two of one class are one computation on other elements of the same arrays."""
-        rows, shapes = self.source.rows, self.source.shapes
+        source, rows, shapes = self.source, self.source.rows, self.source.shapes
         n = len(rows)
-        uses = np.zeros(n, np.int64)
-        arguments = np.zeros((3, n), np.int64)
-        kinds: list[int] = [0] * n
-        kept: list[int] = [0] * n
-        known: dict[tuple[int, ...], int] = {}
-        absorbed = bytearray(n)
+        uses = [0] * n
         for i in self.live:
-            for a in self.source.arguments(i):
+            row = rows[i]
+            for a in row[1:] if row[0] >= 0 else source.arguments(i):
                 uses[a] += 1
+        absorbed = bytearray(n)
         for i in self.live:
             row = rows[i]
             if row[0] == ADD and i not in shapes:
                 for a in row[1:]:
                     if uses[a] == 1 and rows[a][0] == ADD and a not in shapes:
                         absorbed[a] = 1
-        alone = -1
-        get = known.setdefault
+        targets = {t for pull in source.pulls for t in pull.targets}
+        kinds, kept = [0] * n, [0] * n
+        arguments: tuple[list[int], list[int], list[int]] = ([0] * n, [0] * n, [0] * n)
+        first, second, third = arguments
+        known: dict[tuple[int, ...], int] = {}
+        get, alone, deep = known.setdefault, -1, self.deep
         for i in self.live:
             row = rows[i]
             code = row[0]
-            if i in shapes or code in (INPUT, COTANGENT, ALIAS) or len(row) > 4:
-                kinds[i] = kept[i] = alone
-                alone -= 1
-                continue
             if code == ELEMENT:
-                kinds[i] = get((code, row[1]), len(known))
-                kept[i] = get(row, len(known)) if rows[row[1]][0] == ALIAS else kinds[i]
-                arguments[0, i], arguments[1, i] = row[1:]
+                _, array, second[i] = row
+                first[i] = array
+                kinds[i] = get((code, array), len(known))
+                kept[i] = get(row, len(known)) if array in targets else kinds[i]
             elif code == CONSTANT:
                 kinds[i] = kept[i] = get(row, len(known))
+            elif i in shapes or code in (INPUT, COTANGENT, ALIAS, LOOP) or len(row) > 4:
+                kinds[i] = kept[i] = alone
+                alone -= 1
+            elif len(row) == 3:
+                _, a, b = row
+                first[i], second[i] = a, b
+                kinds[i] = get((code, absorbed[i], kinds[a], kinds[b]), len(known))
+                if not deep:
+                    kept[i] = get((code, absorbed[i], kept[a], kept[b]), len(known))
             else:
-                arguments[: len(row) - 1, i] = row[1:]
-                for of in (kinds,) if self.deep else (kinds, kept):
-                    of[i] = get((code, absorbed[i], *[of[a] for a in row[1:]]), len(known))
-        self.kinds, self.kept, self.absorbed, self.args = kinds, kept, absorbed, arguments
+                for k, a in enumerate(row[1:]):
+                    arguments[k][i] = a
+                kinds[i] = get((code, absorbed[i], *[kinds[a] for a in row[1:]]), len(known))
+                if not deep:
+                    kept[i] = get((code, absorbed[i], *[kept[a] for a in row[1:]]), len(known))
+        self.kinds, self.kept, self.absorbed, self.args = kinds, kept, absorbed, np.array(arguments)
 
     def _terms(self, index: int) -> list[int]:
         """The terms of the sum that a row of additions is, through additions that serve nothing else."""
@@ -143,7 +153,19 @@ class Roller:
         return send
 
     def _job(self, key: Any) -> Generator[Any, Any, Any]:
-        return self._single(key) if isinstance(key, int) else self._array(self.ids[key])
+        if not isinstance(key, int):
+            return self._array(self.ids[key])
+        return self._noted(key) if key in self.source.lines or key in self.source.names else self._single(key)
+
+    def _noted(self, index: int) -> Generator[Any, Any, Any]:
+        """A row of which the name, or the line that wrote it, is known."""
+        found = yield from self._single(index)
+        if isinstance(found, Traced):
+            if index in self.source.lines:
+                self.tape.lines.setdefault(found.index, self.source.lines[index])
+            if index in self.source.names:
+                self.tape.names.setdefault(found.index, self.source.names[index])
+        return found
 
     # --- one row ----------------------------------------------------------------------------------------------------
 
@@ -155,6 +177,8 @@ class Roller:
             return wrap(tape, tape.input(source.inputs[row[1]], shape, dtype))
         if code == CONSTANT:
             return source.constants[row[1]]
+        if code == LOOP:
+            return wrap(tape, tape.input(LoopResult(*row[1:]), shape, dtype))
         if code == COTANGENT:
             gradients = yield from self._pull(row[1])
             return gradients[row[2]]

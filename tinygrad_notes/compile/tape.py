@@ -8,7 +8,7 @@ rows are their own dictionary keys. Shapes and dtypes are kept for arrays only: 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,10 +39,6 @@ _BOOLEAN_OPS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_
 _BOOLEAN_OPS |= {"logical_and", "logical_or", "logical_not"}
 
 
-_MOVING = {ops.reshape, ops.permute_dims, ops.broadcast_to, ops.sum_to, ops.astype}
-_SPREADING = {ops.reshape, ops.broadcast_to, ops.expand_dims}
-
-
 def code_of(op: Op) -> int:
     """The code of an op without parameters."""
     code = _PLAIN.get(op)
@@ -50,6 +46,11 @@ def code_of(op: Op) -> int:
         code = _PLAIN[op] = len(_OPS)
         _OPS.append(op)
     return code
+
+
+_MULTIPLY, _WHERE = code_of(ops.multiply), code_of(ops.where)
+_MOVING = {ops.reshape, ops.permute_dims, ops.broadcast_to, ops.sum_to, ops.astype}
+_SPREADING = {ops.reshape, ops.broadcast_to, ops.expand_dims}
 
 
 class Assembled(NamedTuple):
@@ -82,6 +83,7 @@ class Tape:
         parts: the rows of parts of arrays, by the row of the array and the index.
         capture: gives the row of something from outside of the arguments; `None` where nothing may come from there.
         names: what the user called a row.
+        lines: where a row was written, in words; filled by `line`, which is None unless somebody wants to know.
     """
 
     def __init__(self, folding: bool = False) -> None:
@@ -97,6 +99,8 @@ class Tape:
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.dtypes: dict[int, np.dtype[Any]] = {}
         self.names: dict[int, str] = {}
+        self.lines: dict[int, str] = {}
+        self.line: Callable[[], str] | None = None
         self.parts: dict[tuple[int, tuple[int, ...]], int] = {}
         self.capture: Any = None
         self._constants: dict[tuple[type, str], int] = {}
@@ -115,6 +119,8 @@ class Tape:
         if index is None:
             index = self.known[key] = len(self.rows)
             self.rows.append(key)
+            if self.line is not None:
+                self.lines[index] = self.line()
             if shape:
                 self.shapes[index] = shape
             if dtype is not FLOAT64 and dtype != FLOAT64:
@@ -166,12 +172,14 @@ class Tape:
 
     def live(self, roots: Sequence[int]) -> list[int]:
         """The rows that the roots are computed from, in order."""
-        needed = bytearray(len(self.rows))
+        rows = self.rows
+        needed = bytearray(len(rows))
         for root in roots:
             needed[root] = 1
-        for index in range(len(self.rows) - 1, -1, -1):
+        for index in range(len(rows) - 1, -1, -1):
             if needed[index]:
-                for a in self.arguments(index):
+                row = rows[index]
+                for a in row[1:] if row[0] >= 0 else self.arguments(index):
                     needed[a] = 1
         return [i for i, n in enumerate(needed) if n]
 
@@ -272,6 +280,15 @@ class Tape:
         if all(self.is_constant(a) for a in args):
             y = op(*(self.number(a) for a in args))
             return self.constant(y if type(y) is bool else float(y))
+        if len(args) == 2:
+            for k in (0, 1):  # an array of one number is that number, where the other gives the shape
+                x = args[k]
+                if x in self.shapes and (number := self.filling(x)) is not None and self._result_is(args[1 - k], x):
+                    pair = [args[1 - k], args[1 - k]]
+                    pair[k] = self.constant(number)
+                    return self.apply(op, pair, {})
+        if op is ops.add and args[0] == args[1]:
+            return self.apply(ops.multiply, [args[0], self.constant(2.0)], {})
         if op in (ops.add, ops.multiply, ops.subtract, ops.divide):
             neutral = 0 if op in (ops.add, ops.subtract) else 1
             sides = (0, 1) if op in (ops.add, ops.multiply) else (1,)
@@ -280,8 +297,28 @@ class Tape:
                     return args[1 - k]
             if op is ops.multiply:
                 for k in (0, 1):
+                    if (chosen := self._chosen(args[k], args[1 - k])) is not None:
+                        return chosen
+                    if (scaled := self._scaled(args[k], args[1 - k])) is not None:
+                        return scaled
                     if self.filling(args[k]) == -1 and self._result_is(args[1 - k], args[k]):
                         return self.apply(ops.negative, [args[1 - k]], {})
+        return None
+
+    def _chosen(self, x: int, g: int) -> int | None:
+        """where(c, 1, 0) · g as where(c, g, 0): a path that is not taken contributes nothing, also of what is not finite."""
+        code, *args = self.rows[x]
+        if code == _WHERE and self.filling(args[1]) == 1 and self.filling(args[2]) == 0 and self._result_is(g, x):
+            return self.apply(ops.where, [args[0], g, self.constant(0.0)], {})
+        return None
+
+    def _scaled(self, x: int, factor: int) -> int | None:
+        """(c · y) · 2 as 2c · y, which rounds as little."""
+        if self.is_constant(factor) and self.number(factor) in (2.0, -2.0, 0.5, -0.5):
+            code, *args = self.rows[x]
+            if code == _MULTIPLY and (self.is_constant(args[0]) or self.is_constant(args[1])):
+                c, y = args if self.is_constant(args[0]) else args[::-1]
+                return self.apply(ops.multiply, [self.constant(self.number(c) * self.number(factor)), y], {})
         return None
 
     def _made_by(self, index: int, op: Op) -> int | None:
@@ -299,6 +336,11 @@ class Tape:
         self, op: Op, args: Sequence[int], params: dict[str, Any]
     ) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """The shape and dtype of an op's result: by NumPy's own rules, on stand-ins as small as they can be."""
+        if op.elementwise and not params:
+            kinds = tuple(type(self.number(a)) if self.is_constant(a) else self.dtype(a) for a in args)
+            found = _RESULTS.get((op, kinds))
+            if found is not None and (shape := _broadcast([self.shape(a) for a in args])) is not None:
+                return shape, found
         stand_ins: list[Any] = []
         for a in args:
             if self.is_constant(a):
@@ -313,7 +355,10 @@ class Tape:
                 shape = np.broadcast_shapes(*shapes, *(shape_of(p) for p in params.values()))
                 with numpy_reading.quiet():
                     y = getattr(numpy_reading, op.name)(*stand_ins, **params)
-                return tuple(shape), np.asarray(y).dtype
+                dtype = np.asarray(y).dtype
+                if not params:
+                    _RESULTS[op, kinds] = dtype
+                return tuple(shape), dtype
             if op.name == "matmul" and all(len(s) > 1 for s in shapes) and shapes[0][-1] == shapes[1][-2]:
                 stand_ins = [stand_ins[0][..., :1], stand_ins[1][..., :1, :]]  # the inner size leaves no trace
             with numpy_reading.quiet():
@@ -323,6 +368,21 @@ class Tape:
             if isinstance(error, ops.OpError):
                 raise
             raise op.complaint(error, [_Shown(s, self.dtype(a)) for s, a in zip(shapes, args, strict=True)], params) from error
+
+
+_RESULTS: dict[Any, np.dtype[Any]] = {}
+"""The dtype of the result of an elementwise op, by the dtypes of its arguments and the types of its numbers."""
+
+
+def _broadcast(shapes: list[tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The common shape, in the usual cases: all equal but for numbers."""
+    found: tuple[int, ...] = ()
+    for shape in shapes:
+        if shape:
+            if found and shape != found:
+                return None
+            found = shape
+    return found
 
 
 class _Closed(dict[tuple[int, ...], int]):

@@ -166,6 +166,9 @@ class Traced:
     def record(cls, op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Write an op onto the tape of its first symbol."""
         tape: Tape = next(a.tape for a in args if isinstance(a, Traced))
+        for a in args:  # within a loop's body, the innermost
+            if isinstance(a, Traced) and a.tape is not tape and _encloses(tape, a.tape):
+                tape = a.tape
         return wrap(tape, tape.apply(op, [enter(tape, a) for a in args], params))
 
     def enter(self, transform: int) -> Any:
@@ -397,19 +400,28 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+def _encloses(outer: Tape, tape: Tape) -> bool:
+    """Whether a tape is that of a loop's body within another."""
+    while tape.capture is not None and tape.capture.outer is not None:
+        tape = tape.capture.outer
+        if tape is outer:
+            return True
+    return False
+
+
 def enter(tape: Tape, x: Any) -> int:
     """The row of an argument of an op: a symbol's, a constant's, or that of something captured."""
     if isinstance(x, Traced):
         if x.tape is not tape:
-            if tape.capture is not None and tape.capture.outer is x.tape:
-                return tape.capture(x)
+            if _encloses(x.tape, tape):
+                return int(tape.capture(x))
             raise TraceError(
                 f"compile: a value that another trace made was used at {user_line()}; it was kept in a global, an "
                 "attribute or a closure. Return it from the compiled function instead."
             )
         return x.index
     if tape.capture is not None:
-        return tape.capture(x)
+        return int(tape.capture(x))
     if is_number(x):
         return tape.constant(x.item() if isinstance(x, np.generic) else x)
     raise TypeError(f"compile: got {ops.describe(x)}; expected a number or a traced value.")
@@ -423,7 +435,7 @@ def _unary(op: Op) -> Callable[[Number], Any]:
 
     def record(a: Number) -> Any:
         tape = a.tape
-        if tape.folding:
+        if tape.folding or tape.line is not None:
             return op(a)
         key = (code, a.index)
         known = tape.known
@@ -448,10 +460,10 @@ def _binary(op: Op, reverse: bool = False) -> Callable[[Number, Any], Any]:
         tape = a.tape
         kind = b.__class__
         if kind is Number:
-            if b.tape is not tape or tape.folding:  # refused there, or simplified
+            if b.tape is not tape or tape.folding or tape.line is not None:  # refused there, simplified, or noted
                 return op(b, a) if reverse else op(a, b)
             other = b.index
-        elif (kind is float or kind is int) and not tape.folding:
+        elif (kind is float or kind is int) and not tape.folding and tape.line is None:
             if b == 0 and neutral == 0:  # Python's sum starts with 0
                 return a
             other = tape.constant(b)

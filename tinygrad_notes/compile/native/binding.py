@@ -80,11 +80,12 @@ class Native:
             return _together(call, memory, most)
         pointer = memory.contexts[0].ctypes.data_as(ctypes.c_void_p)
 
-        def run(steps: int = 1, keep: object = (self._code, memory)) -> None:
+        def run(steps: int = 1, keep: object = memory) -> None:
             if steps > most:
                 raise ValueError(f"{steps} steps; the arrays hold {most}")
             call(pointer, steps)
 
+        run.replace = memory.replace  # type: ignore[attr-defined]  # a function carries it
         return run
 
     def _check(self, arrays: Sequence[np.ndarray[Any, Any]]) -> int:
@@ -103,32 +104,61 @@ class Native:
                 raise ValueError(f"buffer {number} must be contiguous, in C's order, and aligned")
             if number in written and not array.flags.writeable:
                 raise ValueError(f"buffer {number} is written, and the array given is read-only")
+        self._check_overlap(arrays, written)
         most = ENDLESS
-        for s, stage in enumerate(self.stages):
-            if not stage.lanes or not stage.rows:
-                continue
+        for number, stage in enumerate(self.stages):
             for k, entry in enumerate(stage.code):
                 place = access(entry)
+                # A sum over no lanes is written, too.
                 if place is None:
                     continue
+                counts = [
+                    1 if entry[0] == "total" and not stride else count
+                    for stride, count in ((place.row_stride, stage.rows), (place.lane_stride, stage.lanes))
+                ]
+                if not all(counts):
+                    continue
+                low, high = place.extent(*counts)
                 size = arrays[place.buffer].size
-                low, high = place.extent(stage.rows, stage.lanes, 1)
                 if low < 0 or high >= size:
                     raise ValueError(
-                        f"stage {s}, entry {k}, {entry}: touches elements {low} to {high} of buffer {place.buffer}, "
-                        f"which holds {size}"
+                        f"stage {number}, entry {k}, {entry}: touches elements {low} to {high} of buffer "
+                        f"{place.buffer}, which holds {size}"
                     )
                 if place.step_stride > 0:
                     most = min(most, (size - 1 - high) // place.step_stride + 1)
                 elif place.step_stride < 0:
                     most = min(most, low // -place.step_stride + 1)
+                if entry[0] == "gather":
+                    self._check_indices(number, k, arrays[place.buffer][low : high + 1], arrays[entry[1]].size)
         return most
+
+    def _check_overlap(self, arrays: Sequence[np.ndarray[Any, Any]], written: set[int]) -> None:
+        """Check that what is written shares no memory with another buffer."""
+        spans = sorted((a.ctypes.data, a.ctypes.data + a.nbytes, b) for b, a in enumerate(arrays) if a.nbytes)
+        furthest: dict[bool, tuple[int, int]] = {}  # is written → where the spans so far end, and whose
+        for start, end, b in spans:
+            for other_written, (other_end, other) in furthest.items():
+                if start < other_end and (b in written or other_written):
+                    raise ValueError(f"buffers {other} and {b} share memory, and one of them is written")
+            key = b in written
+            furthest[key] = max(furthest.get(key, (0, b)), (end, b))
+
+    def _check_indices(self, number: int, k: int, indices: np.ndarray[Any, Any], size: int) -> None:
+        """Check a gather's indices."""
+        wrong = indices[(indices < 0) | (indices >= size)]
+        if wrong.size:
+            raise ValueError(
+                f"stage {number}, entry {k}: gathers element {wrong[0]} of buffer {self.stages[number].code[k][1]}, "
+                f"which holds {size}"
+            )
 
 
 class Memory:
     """The arrays of a binding, and what each thread needs besides: its scratch memory, its sums and its context."""
 
     def __init__(self, native: Native, arrays: Sequence[np.ndarray[Any, Any]], threads: int) -> None:
+        self.code = native._code  # machine code lives as long as what uses it
         self.arrays = list(arrays)
         self.arrived = np.zeros(1, np.int64)
         totals = {entry[2] for stage in native.stages for entry in stage.code if entry[0] == "total"}
@@ -150,6 +180,11 @@ class Memory:
             context[Word.SCRATCH] = -(-self.scratch[thread].ctypes.data // ALIGN) * ALIGN
             context[Word.THREAD], context[Word.THREADS] = thread, threads
             context[Word.ARRIVED] = self.arrived.ctypes.data
+
+    def replace(self, buffer: int, array: np.ndarray[Any, Any]) -> None:
+        """Let one thread's program use another array, which the caller keeps alive and whose kind is as before."""
+        address = array.__array_interface__["data"][0]
+        self.tables[0][buffer] = self.totals[0][buffer] = address
 
     def reset(self) -> None:
         """No thread has waited yet."""

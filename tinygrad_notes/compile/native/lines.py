@@ -71,7 +71,7 @@ class Lines:
         """A new value."""
         stem = stem or self.stem
         count = self._used[stem] = self._used.get(stem, -1) + 1
-        name = f"%{stem}.{count}" if count else f"%{stem}"
+        name = f"%{stem}" if "." in stem and not count else f"%{stem}_{count}"  # no dot, no number: arguments and loops
         self.lines.append(f"  {name} = {text}")
         return name
 

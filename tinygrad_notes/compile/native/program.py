@@ -91,9 +91,8 @@ class Program:
         loads = Lines(self.module, self.element, 1)
         tables: dict[Word, str] = {}
         for argument, kind in list(w.arguments.items()):
-            word = {"buffer": Word.BUFFERS, "total": Word.TOTALS, "size": Word.SIZES, "scratch": Word.SCRATCH}.get(
-                argument.partition(".")[0]
-            )
+            name = argument.rstrip("0123456789")
+            word = {"buffer": Word.BUFFERS, "total": Word.TOTALS, "size": Word.SIZES, "scratch": Word.SCRATCH}.get(name)
             if word is None:
                 continue
             del w.arguments[argument]
@@ -102,7 +101,7 @@ class Program:
             else:
                 if word not in tables:
                     tables[word] = self.word(loads, word, "ptr")
-                at = loads.value(f"getelementptr i64, ptr {tables[word]}, i64 {argument.partition('.')[2]}", "at")
+                at = loads.value(f"getelementptr i64, ptr {tables[word]}, i64 {argument[len(name) :]}", "at")
             loads.line(f"%{argument} = load {kind.split()[0]}, ptr {at}")
         w.argument("ptr", "context")
         w.lines[:0] = [line.replace("%at", "%argument.at") for line in loads.lines]
@@ -201,7 +200,7 @@ class Program:
     def clear_sums(self, layout: Layout, w: Lines) -> None:
         """Zero the sums in vectors."""
         for number, (slots, _) in enumerate(layout.sums_by_place().values()):
-            with w.loop(f"clear{number}", str(slots.start), str(slots.stop)) as slot:
+            with w.loop(f"clear.{number}", str(slots.start), str(slots.stop)) as slot:
                 at = w.value(f"getelementptr {w.number}, ptr {w.argument('ptr noalias', 'scratch')}, i64 {slot}", "slot")
                 w.line(f"store {w.number} {w.constant(0.0)}, ptr {at}")
 
@@ -209,9 +208,9 @@ class Program:
         """Add the first lanes of the sums in vectors to the totals."""
         for number, (place, (slots, offsets)) in enumerate(layout.sums_by_place().items()):
             table, kind = self.table(f"stage{layout.number}.offsets{number}", offsets)
-            code = VectorCode(layout, w, "full")
+            w.stem, code = "sum", VectorCode(layout, w, "full")
             base = code.pointer("total", place)
-            with w.loop(f"sum{number}", "0", str(len(offsets))) as j:
+            with w.loop(f"sum.{number}", "0", str(len(offsets))) as j:
                 slot = w.value(f"add i64 {j}, {slots.start}", "slot")
                 at = w.value(f"getelementptr {w.number}, ptr {w.argument('ptr noalias', 'scratch')}, i64 {slot}", "slot")
                 total = w.value(f"load {w.number}, ptr {at}", "total")
@@ -259,9 +258,9 @@ class Program:
             lanes = str(layout.stage.lanes if place.lane_stride else 1)
             table, kind = self.table(f"{name}.offsets{number}", [layout.stage.code[k][3] for k in ks])
             with (
-                w.loop(f"row{number}", "0", rows) as row,
-                w.loop(f"total{number}", "0", str(len(ks))) as j,
-                w.loop(f"lane{number}", "0", lanes) as lane,
+                w.loop(f"row.{number}", "0", rows) as row,
+                w.loop(f"place.{number}", "0", str(len(ks))) as j,
+                w.loop(f"lane.{number}", "0", lanes) as lane,
             ):
                 index = self.item(w, table, kind, j)
                 for stride, variable in ((place.row_stride, row), (place.lane_stride, lane)):
@@ -273,7 +272,7 @@ class Program:
         """Zero what a stage sums into."""
         with self.function(name) as w:
             for place, index in self.each_total(layout, w, name):
-                base = w.argument("ptr noalias", f"total.{place.buffer}")
+                base = w.argument("ptr noalias", f"total{place.buffer}")
                 at = w.value(f"getelementptr {w.element}, ptr {base}, i64 {index}", "at")
                 w.line(f"store {w.element} 0.0, ptr {at}")
 
@@ -292,7 +291,7 @@ class Program:
                     own = w.value(f"getelementptr {w.element}, ptr {own}, i64 {index}", "own")
                     number = w.value(f"load {w.element}, ptr {own}", "number")
                     w.line(f"store {w.element} 0.0, ptr {own}")
-                    base = w.argument("ptr noalias", f"buffer.{place.buffer}")
+                    base = w.argument("ptr noalias", f"buffer{place.buffer}")
                     at = w.value(f"getelementptr {w.element}, ptr {base}, i64 {index}", "at")
                     VectorCode(layout, w, "full").add_to(at, number)
             self.load_arguments(w)

@@ -45,12 +45,9 @@ class Access(NamedTuple):
     lane_stride: int = 0
     step_stride: int = 0
 
-    def extent(self, rows: int, lanes: int, steps: int) -> tuple[int, int]:
-        """The least and the greatest index over all rows, lanes and steps, none of which is empty."""
-        spans = [
-            stride * (count - 1)
-            for stride, count in zip(self[2:], (rows, lanes, steps), strict=True)
-        ]
+    def extent(self, rows: int, lanes: int) -> tuple[int, int]:
+        """The least and the greatest index of the first step; there is at least one row and lane."""
+        spans = (self.row_stride * (rows - 1), self.lane_stride * (lanes - 1))
         return self.offset + sum(min(span, 0) for span in spans), self.offset + sum(max(span, 0) for span in spans)
 
 

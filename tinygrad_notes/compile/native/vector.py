@@ -66,7 +66,7 @@ class VectorCode:
 
     def buffer(self, table: str, number: int) -> str:
         """The address of a buffer; `table` is "buffer", or "total" for what a thread sums into."""
-        return self.w.argument("ptr noalias", f"{table}.{number}")
+        return self.w.argument("ptr noalias", f"{table}{number}")
 
     def pointer(self, table: str, place: Access, lane: str | None = None) -> str:
         """The address of an access in this row and step, for one lane: the vector's first if none is given."""
@@ -173,7 +173,7 @@ class VectorCode:
         """The value of a gather. An index beyond the buffer, which `bind` refuses, becomes that of its last element."""
         w = self.w
         _, buffer, index_buffer, offset = self.layout.stage.code[k]
-        size, addresses = w.argument("i64", f"size.{buffer}"), []
+        size, addresses = w.argument("i64", f"size{buffer}"), []
         last = w.value(f"sub i64 {size}, 1", "last")
         for lane, _ in self.each_lane():
             index = w.value(f"add i64 {lane}, {offset}", "index")

@@ -1,0 +1,157 @@
+"""Programs with loops: what comes before, the loop's body as a program of its own, and what comes after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .loops import Loop, Outer, Slice, State
+from .tape import CONSTANT, ELEMENT, INPUT, LOOP, Tape
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """An input of what comes after a loop: the k-th of its results."""
+
+    loop: int
+    place: int
+
+
+MakePlan = Callable[..., Any]
+
+
+class ChainPlan:
+    """Plans one after the other: each loop needs what came before it.
+
+    Args:
+        tape: the program.
+        roots: the rows to return.
+        loops: the numbers of its loops, in order.
+        make: makes the plan of the parts without loops.
+        options: of `compile`.
+    """
+
+    in_place = False
+
+    def __init__(
+        self, tape: Tape, roots: Sequence[int], loops: Sequence[int], make: MakePlan, options: dict[str, Any]
+    ) -> None:
+        self.tape, self.roots = tape, roots
+        self.parts: list[tuple[_Values, int, _Body]] = []
+        self.inputs: list[Any] = []
+        for number in loops:
+            loop = tape.loops[number]
+            values = _Values(tape, loop.arguments, make, options)
+            self.parts.append((values, number, _Body(loop, make, options)))
+        self.last = _Values(tape, roots, make, options)
+        for values in (*(v for v, _, _ in self.parts), self.last):
+            self.inputs += [i for i in values.inputs if i not in self.inputs and not isinstance(i, LoopResult)]
+        plans = [v.plan for v, _, _ in self.parts if v.plan] + [b.plan for _, _, b in self.parts]
+        plans += [self.last.plan] if self.last.plan else []
+        self.backend = self.parts[0][2].plan.backend
+        self.instructions = sum(p.instructions for p in plans)
+        self.flops = sum(b.loop.steps * b.plan.flops for _, _, b in self.parts)
+
+    @property
+    def source(self) -> str:
+        """The programs of the parts."""
+        texts = []
+        for values, _, body in self.parts:
+            texts += [values.plan.source] if values.plan else []
+            texts.append(f"# {body.loop.steps} times\n{body.plan.source}")
+        return "\n".join([*texts, *([self.last.plan.source] if self.last.plan else [])])
+
+    def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        """The results."""
+        given = dict(zip(self.inputs, arrays, strict=True))
+        for values, number, body in self.parts:
+            results = body.run(values.get(given))
+            given |= {LoopResult(number, k): y for k, y in enumerate(results)}
+        return [y.item() if not np.shape(y) and not isinstance(y, float) else y for y in self.last.get(given)]
+
+
+class _Values:
+    """The numbers of some rows: read from inputs where they stand there, else computed by a plan."""
+
+    def __init__(self, tape: Tape, rows: Sequence[int], make: MakePlan, options: dict[str, Any]) -> None:
+        self.tape, self.rows = tape, rows
+        self.computed = [r for r in dict.fromkeys(rows) if not self._is_read(r)]
+        self.plan = make(tape, self.computed, options, ends=True) if self.computed else None
+        read = [self._input(r) for r in rows if self._is_read(r) and tape.rows[r][0] != CONSTANT]
+        self.inputs = list(dict.fromkeys([*(self.plan.inputs if self.plan else []), *read]))
+
+    def _is_read(self, r: int) -> bool:
+        row = self.tape.rows[r]
+        return row[0] in (INPUT, LOOP, CONSTANT) or (row[0] == ELEMENT and self.tape.rows[row[1]][0] == INPUT)
+
+    def _input(self, r: int) -> Any:
+        row = self.tape.rows[r]
+        if row[0] == ELEMENT:
+            return self.tape.inputs[self.tape.rows[row[1]][1]]
+        return LoopResult(row[1], row[2]) if row[0] == LOOP else self.tape.inputs[row[1]]
+
+    def get(self, given: dict[Any, Any]) -> list[Any]:
+        """The numbers, given the inputs'."""
+        found = {}
+        if self.plan is not None:
+            found = dict(zip(self.computed, self.plan.run([given[i] for i in self.plan.inputs]), strict=True))
+        return [found[r] if r in found else self._read(r, given) for r in self.rows]
+
+    def _read(self, r: int, given: dict[Any, Any]) -> Any:
+        row = self.tape.rows[r]
+        if row[0] == CONSTANT:
+            return self.tape.number(r)
+        array = given[self._input(r)]
+        return np.asarray(array).reshape(-1)[row[2]] if row[0] == ELEMENT else array
+
+
+class _Body:
+    """The body of a loop: native code runs all steps in one call, else each step is one run of a plan."""
+
+    def __init__(self, loop: Loop, make: MakePlan, options: dict[str, Any]) -> None:
+        self.loop = loop
+        roots = [*loop.results, *loop.outputs]
+        feedback = [(k, State(k)) for k in range(len(loop.results))]
+        self.plan = make(loop.body, roots, options, feedback=feedback, stacked=len(loop.outputs))
+        self.native = hasattr(self.plan, "loop")
+
+    def run(self, arguments: Sequence[Any]) -> list[Any]:
+        """The last states and the stacked outputs, given the loop's arguments."""
+        loop = self.loop
+        n, m = len(loop.states), len(loop.slices)
+        states = list(arguments[:n])
+        slices, outers = arguments[n : n + m], dict(zip(loop.outers, arguments[n + m :], strict=True))
+        if self.native:
+            given = [
+                np.array(states[i.place], np.float64)
+                if isinstance(i, State)
+                else slices[i.place]
+                if isinstance(i, Slice)
+                else outers[i.row]
+                for i in self.plan.inputs
+            ]
+            found: list[Any] | None = self.plan.loop(given, loop.steps)
+            if found is not None:
+                return found
+        plan = self.plan.with_care() if self.native else self.plan
+        outputs: list[list[Any]] = [[] for _ in loop.outputs]
+        for step in range(loop.steps):
+            given = [
+                states[i.place]
+                if isinstance(i, State)
+                else slices[i.place][step]
+                if isinstance(i, Slice)
+                else outers[i.row]
+                for i in plan.inputs
+            ]
+            results = plan.run([np.asarray(g) for g in given])
+            states = list(results[:n])
+            for column, y in zip(outputs, results[n:], strict=True):
+                column.append(y)
+        return [*states, *map(np.array, outputs)]
+
+
+__all__ = ["ChainPlan", "LoopResult", "Outer"]
