@@ -306,8 +306,8 @@ class ArrayProgram:
         if self.tape.is_constant(args[0]):
             self._define(i, self._bind("c", np.broadcast_to(np.float64(self.tape.number(args[0])), shape).copy()))
             return True
-        if not self.tape.shape(args[0]) and shape:  # a number may be Python's
-            self._define(i, f"np.full({shape}, {x})")
+        if not self.tape.shape(args[0]):  # may be a Python number, which has no views
+            self._define(i, f"np.full({shape}, {x}, np.{self.tape.dtype(i).name})" if shape else x)
             return True
         held = self.held.get(args[0])
         if held is not None:
