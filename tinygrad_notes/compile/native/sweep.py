@@ -143,7 +143,7 @@ def _machine_code(rules: tuple[Rule, ...], dtype: str) -> MachineCode:
                 [f"define internal void @{name}({ARGUMENTS}) nounwind {{\nentry:", *loops.lines, "  ret void", "}", ""]
             )
     for name, backward in (("forward", False), ("backward", True)):
-        _sweep(module, element, len(rules), name, backward=backward)
+        _sweep(module, element, rules, name, backward=backward)
     return MachineCode(module.text())
 
 
@@ -243,7 +243,7 @@ class _Backward(_Forward):
                 w.line(f"store {w.element} {w.value(f'fadd {w.element} {before}, {part}')}, ptr {at}")
 
 
-def _sweep(module: Module, element: str, rules: int, name: str, *, backward: bool) -> None:
+def _sweep(module: Module, element: str, rules: tuple[Rule, ...], name: str, *, backward: bool) -> None:
     """The loop over the groups, from the first or from the last."""
     w = Lines(module, element, 1)
     words = ["groups", "operands", "values", "adjoints", "count", "leaves", "end", "nodes"]
@@ -266,12 +266,20 @@ def _sweep(module: Module, element: str, rules: int, name: str, *, backward: boo
     w.line(f"%size.32 = load i32, ptr {at}")
     w.line("%size = sext i32 %size.32 to i64")
     w.line(f"%there = {'sub' if backward else 'add'} i64 %here, %size")
-    w.line(f"switch i32 %rule, label %next [{' '.join(f'i32 {r}, label %rule.{r}' for r in range(rules))}]")
-    for r in range(rules):
-        w.label(f"rule.{r}")
-        given = ARGUMENTS.replace(" noalias", "").replace("%first", "%there" if backward else "%here")
-        w.line(f"call void @rule{r}.{name}({given.replace('%count', '%size')})")
-        w.line("br label %next")
+    w.line("%single = icmp eq i64 %size, 1")
+    w.line("br i1 %single, label %one, label %many")
+    direction = _Backward if backward else _Forward
+    for label in ("one", "many"):
+        w.label(label)
+        w.line(f"switch i32 %rule, label %next [{' '.join(f'i32 {r}, label %{label}.{r}' for r in range(len(rules)))}]")
+        for number, rule in enumerate(rules):
+            w.label(f"{label}.{number}")
+            if label == "one":  # deep graphs have many groups of one node, for which a call would be dear
+                direction(rule, w, "%there" if backward else "%here").write()
+            else:
+                given = ARGUMENTS.replace(" noalias", "").replace("%first", "%there" if backward else "%here")
+                w.line(f"call void @rule{number}.{name}({given.replace('%count', '%size')})")
+            w.line("br label %next")
     w.label("next")
     w.line("br label %group")
     w.label("done")
