@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from programs import Guarded, interpret, programs
 
-from tinygrad_notes.compile.native import Stage, build, layout
+from tinygrad_notes.compile.native import build, layout
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="guard pages are made by mprotect")
 
@@ -25,15 +25,11 @@ def compare(stages, arrays, dtype, steps, threads, *, at_end):
                 np.testing.assert_array_equal(given.array, expected)
 
 
-@given(programs(), st.sampled_from(["float64", "float32"]), st.sampled_from([1, 1, 2, 3]), st.booleans())
-def test_random_stages(program, dtype, threads, at_end):
-    compare(*program, dtype, 3, threads, at_end=at_end)
-
-
-@given(programs(), st.booleans())
-def test_code_in_many_functions(program, at_end):
-    before, layout.PART = layout.PART, 3
+@given(programs(), st.sampled_from(["float64", "float32"]), st.sampled_from([1, 1, 2]), st.sampled_from([512, 3]))
+def test_random_stages(program, dtype, threads, part):
+    """With the guard page after the array or before it, and with code in one function or in many."""
+    before, layout.PART = layout.PART, part
     try:
-        compare(*program, "float64", 3, 1, at_end=at_end)
+        compare(*program, dtype, 3, threads, at_end=bool(len(program[1]) % 2))
     finally:
         layout.PART = before

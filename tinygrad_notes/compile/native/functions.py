@@ -225,6 +225,4 @@ def logaddexp(w: Lines, x: str, y: str) -> str:
     return w.select(w.compare("uno", x, y), w.add(x, y), result)
 
 
-FUNCTIONS: dict[str, Callable[..., str]] = {
-    f.__name__: f for f in (exp, expm1, log, log1p, logaddexp, sigmoid, tanh)
-}
+FUNCTIONS: dict[str, Callable[..., str]] = {f.__name__: f for f in (exp, expm1, log, log1p, logaddexp, sigmoid, tanh)}
