@@ -126,7 +126,7 @@ class _Body:
         slices, outers = arguments[n : n + m], dict(zip(loop.outers, arguments[n + m :], strict=True))
         if self.native:
             given = [
-                np.array(states[i.place], np.float64)
+                states[i.place]
                 if isinstance(i, State)
                 else slices[i.place]
                 if isinstance(i, Slice)
