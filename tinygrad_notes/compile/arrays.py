@@ -52,7 +52,7 @@ class ArrayProgram:
 
             self.make_kernel, self.bound, self.fused, self.least = Kernel, bound, FUSED, LEAST
         self.fuse = fuse
-        self.tape, self.roots = lower(tape, roots, known=self.fused if fuse else UFUNCS.keys())
+        self.tape, self.roots = lower(tape, roots, known=self.fused if fuse else UFUNCS.keys(), products=not fuse)
         self.open: dict[tuple[int, ...], Any] = {}
         self.lines: list[str] = []
         self.scope: dict[str, Any] = {"np": np}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import linecache
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -180,7 +181,7 @@ def write_call(
     """
     checks, expressions = arguments.read(plan.inputs)
     scope = arguments.scope
-    scope |= {"plan": plan, "run": plan.run, "copyto": np.copyto}
+    scope |= {"plan": plan, "run": plan.run, "copyto": np.copyto, "lock": threading.Lock()}
     given = f"({', '.join(expressions)}{',' if expressions else ''})"
     lines: list[str] = []
     split: dict[int, str] = {}
@@ -213,8 +214,10 @@ def write_call(
 
     result = text(tree)
     ends = [*lines, f"return {result}"]
-    call = [*checks, f"r = run({given})", *ends]
-    bound = [*checks, f"given = {given}", "def again():", *(f"    {line}" for line in ["r = run(given)", *ends]), "return again"]
+    # One at a time: a program has one set of buffers.
+    call = [*checks, "with lock:", *(f"    {line}" for line in [f"r = run({given})", *ends])]
+    again = ["with lock:", *(f"    {line}" for line in ["r = run(given)", *ends])]
+    bound = [*checks, f"given = {given}", "def again():", *(f"    {line}" for line in again), "return again"]
     source = "\n".join(
         ["def call(args):", *(f"    {line}" for line in call), "def bind(args):", *(f"    {line}" for line in bound), ""]
     )

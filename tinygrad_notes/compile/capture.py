@@ -5,18 +5,21 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..graph import is_node
 from ..ops.namespaces import is_number
-from .tape import Tape
+from ..value import Value
+from .tape import ELEMENT, Tape
 from .trace import TraceError, refuse_frozen
 
 
-class Captured(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Captured:
     """An array or a node that the function reached by itself; its numbers are read in every call."""
 
     what: Any
@@ -24,6 +27,17 @@ class Captured(NamedTuple):
     def data(self) -> Any:
         """The numbers now."""
         return self.what.data if is_node(self.what) else self.what
+
+
+@dataclass(frozen=True, eq=False)
+class CapturedValues:
+    """The Values that the function reached by itself, as one array."""
+
+    values: list[Value]
+
+    def data(self) -> Any:
+        """The numbers now."""
+        return np.array([v.data for v in self.values])
 
 
 class Captures:
@@ -34,6 +48,8 @@ class Captures:
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
         self.rows: dict[int, int] = {}
+        self.values = CapturedValues([])
+        self.base = -1  # the row of the Values' array, which grows while tracing
         self.before: list[tuple[Any, Any]] = []
 
     def __call__(self, x: Any) -> int:
@@ -46,14 +62,25 @@ class Captures:
             raise TypeError(f"compile: an op was given {ops.describe(x)}; expected numbers, NumPy arrays, Values or Tensors.")
         found = self.rows.get(id(x))
         if found is None:
+            self.before.append((x, x.data if is_node(x) else x))
+            if isinstance(x, Value):
+                found = self.rows[id(x)] = self._value(x)
+                return found
             captured = Captured(x)
             data = captured.data()
             if not isinstance(data, (float, np.ndarray)):
                 raise TypeError(f"compile: {ops.describe(x)} is no NumPy array; compile runs on NumPy only.")
             shape, dtype = np.shape(data), np.asarray(data).dtype
             found = self.rows[id(x)] = self.tape.input(captured, shape, dtype)
-            self.before.append((x, data))
         return found
+
+    def _value(self, x: Value) -> int:
+        values = self.values.values
+        if not values:
+            self.base = self.tape.input(self.values, (1,), np.dtype(float))
+        values.append(x)
+        self.tape.shapes[self.base] = (len(values),)
+        return self.tape.row((ELEMENT, self.base, len(values) - 1))
 
     def check(self) -> None:
         """Raise if tracing has changed a captured node."""

@@ -24,7 +24,7 @@ from .trace import Traced
 
 SUMS = {"sum", "sum_to"}
 SAME = {"reshape", "broadcast_to", "expand_dims", "squeeze"}
-KNOWN = {*PRIMITIVES, *SUMS, "where"}
+KNOWN = {*PRIMITIVES, *SUMS, "where"} - {"sigmoid", "softplus"}  # by their rows: σ(x) and σ(-x) share an exponential
 LONGEST = 40_000
 """The most entries of straight-line code; more take longer to compile than they are worth."""
 

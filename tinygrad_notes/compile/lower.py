@@ -7,22 +7,26 @@ from typing import Any
 
 from .. import ops
 from ..ops import Op
-from .tape import ALIAS, ASSEMBLED, CONSTANT, DETACHED, INPUT, LANES, Tape
+from .tape import ALIAS, ASSEMBLED, CONSTANT, DETACHED, INPUT, LANES, Tape, code_of
 from .trace import Symbols, Traced, constant, enter, wrap
 
+MULTIPLY = code_of(ops.multiply)
 COMPOSED = {"var", "std", "norm", "logsumexp", "softmax", "log_softmax", "outer", "pad", "sum_to", "mean"}
 """Ops that move or sum elements whose forward rule is a composition; every elementwise op with a rule is one too."""
 
 _ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative", "identity"}
 
 
-def lower(source: Tape, roots: Sequence[int], known: Collection[str]) -> tuple[Tape, list[int]]:
+def lower(
+    source: Tape, roots: Sequence[int], known: Collection[str], products: bool = False
+) -> tuple[Tape, list[int]]:
     """The same computation in ops that the back end knows.
 
     Args:
         source: the tape.
         roots: the rows that are wanted.
         known: names of ops that are to be left whole although they are compositions.
+        products: whether a sum of products of two arrays is a product of vectors.
 
     Returns:
         A new tape, and the rows of the roots on it. Aliases and detachments are gone: nothing is differentiated later.
@@ -46,7 +50,9 @@ def lower(source: Tape, roots: Sequence[int], known: Collection[str]) -> tuple[T
             new[i] = tape.row((code, new[args[0]], *args[1:]), source.shape(i), source.dtype(i))
         else:
             op, params = source.operation(code)
-            found = _expanded(tape, xp, op, [new[a] for a in args], params, known)
+            found = _product(tape, new[args[0]], params) if products and op is ops.sum else None
+            if found is None:
+                found = _expanded(tape, xp, op, [new[a] for a in args], params, known)
             new[i] = found.index if isinstance(found, Traced) else tape.constant(found)
         if i in source.names:
             tape.names.setdefault(new[i], source.names[i])
@@ -119,6 +125,18 @@ def _power(tape: Tape, args: Sequence[int], given: Sequence[Any]) -> Any:
         if n == -1.0:
             return 1.0 / x
     return None
+
+
+def _product(tape: Tape, x: int, params: dict[str, Any]) -> Any:
+    """The sum of all of a · b as a product of vectors, if that is what is summed."""
+    shape, row, axis = tape.shape(x), tape.rows[x], params.get("axis")
+    everything = axis is None or len(shape) == 1
+    if row[0] != MULTIPLY or not shape or not everything or params.get("keepdims"):
+        return None
+    if any(tape.shape(a) != shape or tape.dtype(a).kind != "f" for a in row[1:]):
+        return None
+    a, b = (ops.reshape(wrap(tape, k), shape=(-1,)) for k in row[1:])
+    return a @ b
 
 
 def _summed(tape: Tape, x: Any, shape: tuple[int, ...]) -> Any:

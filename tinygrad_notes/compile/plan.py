@@ -153,7 +153,7 @@ class LanePlan:
     def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """The results."""
         if arrays is not self.given:
-            if self.step is None or not all(map(is_, arrays, self.bound)):
+            if not self.bound or not all(map(is_, arrays, self.bound)):
                 self.bind(arrays)
             self.given = arrays if self.bound else None
         self.step()  # type: ignore[misc]  # bound by now
@@ -188,10 +188,14 @@ class LanePlan:
         same = all(r is a for r, a in zip(ready, arrays, strict=True))
         flat = [r.reshape(-1) if r.size else np.zeros(1) for r in ready]
         rest = [self.out, self.kept, *(s.reshape(-1) for s in stacks), *self.program.indices]
-        self.step = self.program.native.bind([*flat, *rest])
+        try:
+            self.step = self.program.native.bind([*flat, *rest], self.threads)
+        except ValueError:  # two arrays share memory, and one is written
+            same = False
+            self.step = self.program.native.bind([*(f.copy() for f in flat), *rest], self.threads)
         self.bound = tuple(arrays) if same else ()
         self.given = None
-        self.in_place = bool(self.fed) and all(ready[self.inputs.index(what)] is arrays[self.inputs.index(what)] for what in self.fed)
+        self.in_place = same and bool(self.fed) and all(ready[self.inputs.index(what)] is arrays[self.inputs.index(what)] for what in self.fed)
 
     def with_care(self) -> NumPyPlan:
         """The program that keeps 0 · ∞ = 0."""

@@ -343,7 +343,7 @@ class Roller:
         left = yield self._key(a[tuple(slice(None) if v else 0 for v in in_a)])
         right = yield self._key(b[tuple(slice(None) if v else 0 for v in in_b)])
         size = a.shape[-1]
-        left = ops.reshape(left, shape=(-1, size))
+        left = ops.reshape(left, shape=(-1, size)) if rows else left
         right = ops.reshape(right, shape=(-1, size)).T if columns else right
         product = left @ right
         where = rows + columns
@@ -367,6 +367,8 @@ class Roller:
             if offsets.ndim:
                 return wrap(self.tape, self.tape.lanes(array.index, offsets))
             return wrap(self.tape, self.tape.row((ELEMENT, array.index, int(offsets))))
+        if not offsets.ndim and array.size == 1:
+            return ops.reshape(array, shape=())
         if not offsets.ndim:
             return array[tuple(int(i) for i in np.unravel_index(int(offsets), shape))] if shape else array
         return strided(array, shape, offsets)

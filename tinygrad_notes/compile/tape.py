@@ -275,11 +275,19 @@ class Tape:
             return x if same else None
         if not op.elementwise or params:
             return None
+        numbers = [self.filling(a) for a in args]
+        if None not in numbers and not any(self.dtype(a).kind in "iu" for a in args):
+            y = op(*numbers)
+            number = self.constant(y if type(y) is bool else float(y))
+            shape = np.broadcast_shapes(*(self.shape(a) for a in args))
+            if not shape:
+                return number
+            if all(self.dtype(a) == FLOAT64 for a in args) and type(y) is float:
+                return self.apply(ops.broadcast_to, [number], {"shape": shape})
         if op is ops.negative:
             return self._made_by(args[0], ops.negative)
-        if all(self.is_constant(a) for a in args):
-            y = op(*(self.number(a) for a in args))
-            return self.constant(y if type(y) is bool else float(y))
+        if op is ops.abs and (inner := self._made_by(args[0], ops.negative)) is not None:
+            return self.apply(op, [inner], {})
         if len(args) == 2:
             for k in (0, 1):  # an array of one number is that number, where the other gives the shape
                 x = args[k]
