@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from agreement import Reference, compiled
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 import tinygrad_notes as tn
 from tinygrad_notes.ops import shape_of
 from tinygrad_notes.testing import graphs
 from tinygrad_notes.testing.programs import Program
 
-few = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 
 
 def value_and_gradients(program: Program) -> Any:
