@@ -14,6 +14,8 @@ from .calculus import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 # The function stands for the folder of the same name; whoever needs the module imports from it.
 from .draw import draw
+from .compile import fori, scan, vmap
+from .compile.compiled import compile
 from .graph import Node, no_grad, topological_order
 from .ops import *  # noqa: F403  # every public op, by ops.__all__
 from .tensor import Tensor
@@ -24,7 +26,9 @@ __all__ = [
     "Node",
     "Tensor",
     "Value",
+    "compile",
     "draw",
+    "fori",
     "grad",
     "hessian",
     "hvp",
@@ -34,8 +38,9 @@ __all__ = [
     "no_grad",
     "ops",
     "optim",
+    "scan",
 ]
-__all__ += ["topological_order", "value_and_grad", "vjp"]
+__all__ += ["topological_order", "value_and_grad", "vjp", "vmap"]
 __all__ += ops.__all__
 
 

@@ -246,7 +246,7 @@ def cotangents(
 
 
 class _State:
-    """`paused` counts the `no_grad` blocks of all threads: while it is 0, nobody needs to ask for the thread's own."""
+    """`paused` counts the `no_grad` and `recorded_by` blocks of all threads: while it is 0, nobody needs to ask further."""
 
     __slots__ = ("paused",)
 
@@ -256,6 +256,7 @@ class _State:
 
 class _Thread(threading.local):
     off = False
+    recorder: Callable[..., Any] | None = None
 
 
 state = _State()
@@ -281,6 +282,26 @@ def recording(on: bool) -> Iterator[None]:
         _thread.off = before
         with _lock:
             state.paused -= not on
+
+
+def recorder() -> Callable[..., Any] | None:
+    """What takes the place of recording in this thread: a function of an op, its arguments and its parameters."""
+    return _thread.recorder if state.paused else None
+
+
+@contextlib.contextmanager
+def recorded_by(function: Callable[..., Any]) -> Iterator[None]:
+    """Within the block, ops on nodes are given to a function, in this thread."""
+    before = _thread.recorder
+    with _lock:
+        state.paused += 1
+    _thread.recorder = function
+    try:
+        yield
+    finally:
+        _thread.recorder = before
+        with _lock:
+            state.paused -= 1
 
 
 def no_grad() -> contextlib.AbstractContextManager[None]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .graph import Node, cotangents, is_node, is_recording, recording
+from .graph import Node, cotangents, is_node, is_recording, recorder, recording, state
 from .numpy_protocol import on_booleans
 from .ops import NODE_KINDS, Op, namespace_of
 from .ops.namespaces import dtype_name, holds_nodes, is_number, numpy_reading
@@ -60,6 +60,8 @@ class Tensor(Node):
     @classmethod
     def record(cls, op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Apply an op to nodes, arrays and numbers."""
+        if state.paused and (instead := recorder()) is not None:
+            return instead(op, args, params)
         tracked = requires = False
         data = []
         for a in args:

@@ -16,7 +16,7 @@ from typing import Any
 from . import graph, ops
 from .graph import Node, is_node
 from .ops import Op
-from .ops.namespaces import floats, is_number, is_traced
+from .ops.namespaces import floats, is_number
 from .ops.source import scalar_program
 
 
@@ -220,8 +220,8 @@ def record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
 
     With an array among the arguments the op is recorded by `Tensor`.
     """
-    if any(map(is_traced, args)):
-        return next(a for a in args if is_traced(a)).record(op, args, params)
+    if (instead := graph.recorder()) is not None:
+        return instead(op, args, params)
     if not all(isinstance(a, Value) or is_number(a) for a in args):
         return Node.array_kind.record(op, args, params)
     data = [a.data if isinstance(a, Value) else a if type(a) is bool else float(a) for a in args]
@@ -342,12 +342,21 @@ for _name, _op in {"neg": ops.negative, "abs": ops.abs}.items():
     setattr(Value, f"__{_name}__", recorder(_op))
 
 
-def _comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Value, Any], Any]:
+def _comparison(compare: Callable[[Any, Any], Any], op: Op) -> Callable[[Value, Any], Any]:
     def method(self: Value, other: Any) -> Any:
+        if (instead := graph.recorder()) is not None:
+            return instead(op, (self, other), {})
         return compare(self.data, other.data if isinstance(other, Value) else other)
 
     return method
 
 
-for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
-    setattr(Value, f"__{_name}__", _comparison(getattr(operator, _name)))
+for _name, _op in {
+    "lt": ops.less,
+    "le": ops.less_equal,
+    "gt": ops.greater,
+    "ge": ops.greater_equal,
+    "eq": ops.equal,
+    "ne": ops.not_equal,
+}.items():
+    setattr(Value, f"__{_name}__", _comparison(getattr(operator, _name), _op))

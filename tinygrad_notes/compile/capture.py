@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +82,21 @@ class Captures:
         self.tape.shapes[self.base] = (len(values),)
         return self.tape.row((ELEMENT, self.base, len(values) - 1))
 
-    def check(self) -> None:
-        """Raise if tracing has changed a captured node."""
+    def check(self, reached: Sequence[Any]) -> None:
+        """Raise if tracing has changed a captured node, or captured what NumPy made of an array that is not captured.
+
+        Args:
+            reached: the arrays that the function can reach by itself.
+        """
+        outside = {id(x) for x in reached}
+        made = [x for x, _ in self.before if isinstance(x, np.ndarray) and id(x) not in outside]
+        hidden = [x for x in reached if id(x) not in self.rows]
+        if made and hidden:
+            raise TraceError(
+                f"compile: NumPy computed an {ops.describe(made[0])} while the function was traced, perhaps from the "
+                f"{ops.describe(hidden[0])} that it reaches from outside; it would stay the same in every later call. "
+                "Give that array as an argument, or compute with the ops of this package."
+            )
         for x, data in self.before:
             if is_node(x) and x.data is not data:
                 raise TraceError(
@@ -95,8 +108,8 @@ class Captures:
 class Randomness:
     """Notices that a function drew random numbers, which would stay the same in every later call."""
 
-    def __init__(self, f: Callable[..., Any]) -> None:
-        self.generators = list(_generators(f))
+    def __init__(self, reached: Sequence[Any]) -> None:
+        self.generators = [x for x in reached if isinstance(x, np.random.Generator)]
         self.before = self._states()
 
     def _states(self) -> list[Any]:
@@ -111,8 +124,12 @@ class Randomness:
             )
 
 
-def _generators(f: Any) -> Iterator[np.random.Generator]:
-    """The random generators that a function can reach: in its closure, defaults, globals, and the objects there."""
+def reach(f: Any) -> list[Any]:
+    """The arrays and random generators that a function reaches: in its closure, defaults, globals, and objects there."""
+    return list(_reach(f))
+
+
+def _reach(f: Any) -> Iterator[Any]:
     seen: set[int] = set()
     stack: list[tuple[Any, int]] = [(f, 3)]
     while stack:
@@ -120,7 +137,7 @@ def _generators(f: Any) -> Iterator[np.random.Generator]:
         if id(x) in seen or depth < 0:
             continue
         seen.add(id(x))
-        if isinstance(x, np.random.Generator):
+        if isinstance(x, (np.random.Generator, np.ndarray)):
             yield x
         elif inspect.isfunction(x) or inspect.ismethod(x):
             if inspect.ismethod(x):

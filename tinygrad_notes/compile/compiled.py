@@ -16,7 +16,7 @@ from ..graph import is_node, recording
 from ..ops import shape_of
 from ..ops.namespaces import is_number
 from .calling import MISS, Arguments, HasNodes, Leaf, Numbers, Output, write_call
-from .capture import Captures, Randomness
+from .capture import Captures, Randomness, reach
 from .debug import DebugPlan
 from .plan import BACKENDS, Plan, make_plan
 from .tape import ELEMENT, Tape
@@ -186,7 +186,8 @@ class Compiled:
 
     def _trace(self, args: Sequence[Any]) -> tuple[Tape, Any]:
         """Run the function on symbols."""
-        randomness = Randomness(self.f)
+        reached = reach(self.f)
+        randomness = Randomness(reached)
         tape = Tape()
         if self.options["debug"]:
             tape.line = lambda: f"at {user_line()}"
@@ -215,7 +216,7 @@ class Compiled:
         with recording(True), tracing(tape):
             output = self.f(*entered)
         randomness.check()
-        captures.check()
+        captures.check([x for x in reached if isinstance(x, np.ndarray)])
         return tape, output
 
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import ops
-from ..graph import Node, is_node
+from ..graph import Node, cotangents, is_node, recorded_by
 from ..ops import TABLE, Op, shape_of
 from ..ops.namespaces import BY_TYPE, is_number, numpy_reading
 from ..tensor import Tensor
@@ -74,9 +74,17 @@ def tracing(tape: Tape) -> Iterator[None]:
     """Within the block, this tape is written."""
     before, _thread.tape = _thread.tape, tape
     try:
-        yield
+        with recorded_by(_record):
+            yield
     finally:
         _thread.tape = before
+
+
+def _record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    """An op on nodes that are not traced, while a function is: they are captured, and the op is part of the program."""
+    tape = current()
+    assert tape is not None
+    return wrap(tape, tape.apply(op, [enter(tape, a) for a in args], params))
 
 
 class StandIn:
@@ -169,6 +177,9 @@ class Traced:
         for a in args:  # within a loop's body, the innermost
             if isinstance(a, Traced) and a.tape is not tape and _encloses(tape, a.tape):
                 tape = a.tape
+        now = current()
+        if now is not None and now is not tape and any(is_node(a) and not isinstance(a, Traced) for a in args):
+            tape = now if _encloses(tape, now) else tape
         return wrap(tape, tape.apply(op, [enter(tape, a) for a in args], params))
 
     def enter(self, transform: int) -> Any:
@@ -425,6 +436,15 @@ def enter(tape: Tape, x: Any) -> int:
     if is_number(x):
         return tape.constant(x.item() if isinstance(x, np.generic) else x)
     raise TypeError(f"compile: got {ops.describe(x)}; expected a number or a traced value.")
+
+
+def gradients(y: Any, nodes: Sequence[Any]) -> list[Any]:
+    """The gradient of a scalar by leaves that it was computed from; while tracing, of captured ones."""
+    if isinstance(y, Traced):
+        targets = [node if isinstance(node, Traced) else wrap(y.tape, enter(y.tape, node)) for node in nodes]
+        return type(y).pullback([(y, y.seed())], targets)
+    found = dict(cotangents([(y, y.seed())], nodes))
+    return [found.get(node, 0.0 * node.data) for node in nodes]
 
 
 # --- operators on numbers, at the cost of a dictionary look-up --------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 
 from .. import ops
 from ..calculus import tree_leaves
+from ..compile import Compiled, compile, gradients
 from ..graph import Node, is_node
 from ..ops import Op, namespace_of
 from ..ops.namespaces import dtype_name
@@ -105,6 +106,36 @@ class Module:
         for node, data in assignments:
             node.data = data
         return missing, unexpected
+
+    def compile(self, loss: Callable[[Any, Any], Any] | None = None, **options: Any) -> Compiled:
+        """This module as a program; its parameters are read anew in every call.
+
+        Args:
+            loss: of a target and the module's output, such as `binary_cross_entropy`.
+            options: of `tinygrad_notes.compile`.
+
+        Returns:
+            Without a loss, a function of the module's inputs that gives its output as plain numbers or arrays. With
+            one, a function of the input and the target that gives the loss and a dict with the gradient of each
+            parameter by its dotted name.
+
+        Example:
+            >>> from tinygrad_notes import nn
+            >>> model = nn.Perceptron(2, rng=0)
+            >>> step = model.compile(nn.binary_cross_entropy)
+            >>> loss, gradients = step(np.array([[0.0, 1.0]]), np.array([1.0]))
+            >>> {name: g.shape for name, g in gradients.items()}
+            {'weight': (2,), 'bias': ()}
+        """
+        if loss is None:
+            return compile(lambda *inputs: self(*inputs), **options)
+
+        def step(x: Any, y: Any) -> tuple[Any, dict[str, Any]]:
+            value = loss(y, self(x))
+            parameters = dict(self.named_parameters())
+            return value, dict(zip(parameters, gradients(value, list(parameters.values())), strict=True))
+
+        return compile(step, **options)
 
     def train(self, mode: bool = True) -> Self:
         """Set `.training` of this module and all within; returns it."""

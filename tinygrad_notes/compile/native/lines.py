@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -161,6 +161,30 @@ class Lines:
     def integers(self, operation: str, n: str, m: str) -> str:
         """An operation on integers."""
         return self.value(f"{operation} {self.integer} {n}, {m}")
+
+    # Places of a vector
+
+    def join(self, parts: Iterable[str]) -> str:
+        """A vector of numbers."""
+        vector = "poison"
+        for place, part in enumerate(parts):
+            if self.width == 1:
+                return part
+            vector = self.value(f"insertelement {self.number} {vector}, {self.element} {part}, i64 {place}")
+        return vector
+
+    def part(self, vector: str, place: int) -> str:
+        """The number in one place."""
+        return vector if self.width == 1 else self.value(f"extractelement {self.number} {vector}, i64 {place}")
+
+    def broadcast(self, number: str) -> str:
+        """A vector that holds one number in all places."""
+        if self.width == 1:
+            return number
+        first = self.value(f"insertelement {self.number} poison, {self.element} {number}, i64 0")
+        return self.value(
+            f"shufflevector {self.number} {first}, {self.number} poison, {self.of('i32')} zeroinitializer"
+        )
 
     # Control
 

@@ -95,14 +95,11 @@ def _vectorised(name: str) -> Callable[..., str]:
 def _library(name: str) -> Callable[..., str]:
     def write(w: Lines, *operands: str) -> str:
         w.module.declarations.add(f"declare double @{name}({', '.join(['double'] * len(operands))})")
-        if w.width == 1:
-            return w.call(f"@{name}", *operands)
-        result = "poison"
+        parts = []
         for place in range(w.width):
-            parts = [w.value(f"extractelement {w.number} {a}, i64 {place}") for a in operands]
-            part = w.value(f"call double @{name}({', '.join(f'double {p}' for p in parts)})")
-            result = w.value(f"insertelement {w.number} {result}, double {part}, i64 {place}")
-        return result
+            numbers = [f"double {w.part(a, place)}" for a in operands]
+            parts.append(w.value(f"call double @{name}({', '.join(numbers)})"))
+        return w.join(parts)
 
     return write
 

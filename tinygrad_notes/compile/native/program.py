@@ -249,7 +249,7 @@ class Program:
             if entry[0] == "total" and place is not None:
                 value = code.load_slot(slot)
                 for j, (lane, _) in enumerate(code.each_lane()[: layout.tail]):
-                    code.add_to(code.pointer("total", place, lane), code.extract(value, j))
+                    code.add_to(code.pointer("total", place, lane), code.w.part(value, j))
 
     def each_total(self, layout: Layout, w: Lines, name: str) -> Iterator[tuple[Access, str]]:
         """Loops over the elements that a stage sums into; the caller's body stands inside them. Gives place and index."""

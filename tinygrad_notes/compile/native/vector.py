@@ -164,16 +164,17 @@ class VectorCode:
         w, place = self.w, access(self.layout.stage.code[k])
         assert place is not None
         if place.lane_stride == 0 or w.width == 1:
-            return self.broadcast(w.value(f"load {w.element}, ptr {self.pointer('buffer', place)}"))
+            return w.broadcast(w.value(f"load {w.element}, ptr {self.pointer('buffer', place)}"))
         if place.lane_stride == 1:
             return w.value(f"load {w.number}, ptr {self.lanes_of(k, 'buffer', place)}, {self.loose}")
-        return self.vector_of(self.pointer("buffer", place, lane) for lane, _ in self.each_lane())
+        addresses = [self.pointer("buffer", place, lane) for lane, _ in self.each_lane()]
+        return w.join([w.value(f"load {w.element}, ptr {at}") for at in addresses])
 
     def gather(self, k: int) -> str:
         """The value of a gather. An index beyond the buffer, which `bind` refuses, becomes that of its last element."""
         w = self.w
         _, buffer, index_buffer, offset = self.layout.stage.code[k]
-        size, addresses = w.argument("i64", f"size{buffer}"), []
+        size, parts = w.argument("i64", f"size{buffer}"), []
         last = w.value(f"sub i64 {size}, 1", "last")
         for lane, _ in self.each_lane():
             index = w.value(f"add i64 {lane}, {offset}", "index")
@@ -181,36 +182,9 @@ class VectorCode:
             index = w.value(f"load i64, ptr {at}", "index")
             inside = w.value(f"icmp ult i64 {index}, {last}", "inside")
             index = w.value(f"select i1 {inside}, i64 {index}, i64 {last}", "index")
-            addresses.append(
-                w.value(f"getelementptr {w.element}, ptr {self.buffer('buffer', buffer)}, i64 {index}", "at")
-            )
-        return self.vector_of(addresses)
-
-    def broadcast(self, scalar: str) -> str:
-        """A vector that holds one number in all places."""
-        w = self.w
-        if w.width == 1:
-            return scalar
-        one = w.value(f"insertelement {w.number} poison, {w.element} {scalar}, i64 0")
-        return w.value(f"shufflevector {w.number} {one}, {w.number} poison, {w.of('i32')} zeroinitializer")
-
-    def vector_of(self, addresses: Iterable[str]) -> str:
-        """A vector loaded place by place."""
-        w, vector = self.w, "poison"
-        for place, at in enumerate(addresses):
-            number = w.value(f"load {w.element}, ptr {at}")
-            vector = number if w.width == 1 else self.insert(vector, number, place)
-        return vector
-
-    def insert(self, vector: str, number: str, place: int) -> str:
-        """A vector with one place replaced."""
-        w = self.w
-        return w.value(f"insertelement {w.number} {vector}, {w.element} {number}, i64 {place}")
-
-    def extract(self, vector: str, place: int) -> str:
-        """One place of a vector."""
-        w = self.w
-        return vector if w.width == 1 else w.value(f"extractelement {w.number} {vector}, i64 {place}")
+            at = w.value(f"getelementptr {w.element}, ptr {self.buffer('buffer', buffer)}, i64 {index}", "at")
+            parts.append(w.value(f"load {w.element}, ptr {at}"))
+        return w.join(parts)
 
     def store(self, k: int) -> None:
         """Write a store."""
@@ -218,12 +192,12 @@ class VectorCode:
         place, value = access(entry), self.operand(entry[1])
         assert place is not None
         if place.lane_stride == 0 or w.width == 1:
-            w.line(f"store {w.element} {self.extract(value, 0)}, ptr {self.pointer('buffer', place)}")
+            w.line(f"store {w.element} {w.part(value, 0)}, ptr {self.pointer('buffer', place)}")
         elif place.lane_stride == 1:
             w.line(f"store {w.number} {value}, ptr {self.lanes_of(k, 'buffer', place)}, {self.loose}")
         else:
             for number, at in enumerate(self.each_target("buffer", place)):
-                w.line(f"store {w.element} {self.extract(value, number)}, ptr {at}")
+                w.line(f"store {w.element} {w.part(value, number)}, ptr {at}")
 
     def total(self, k: int) -> None:
         """Add to a sum over lanes, which stands in a slot, or to a sum over rows, which stands in the buffer."""
@@ -239,7 +213,7 @@ class VectorCode:
             w.line(f"store {w.number} {w.value(f'fadd contract {w.number} {before}, {value}')}, ptr {at}, {self.loose}")
         else:
             for number, at in enumerate(self.each_target("total", place)):
-                self.add_to(at, self.extract(value, number))
+                self.add_to(at, w.part(value, number))
 
     def add_to(self, at: str, number: str) -> None:
         """Add to an element."""
