@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agreement import BACKENDS, Reference, agree, compiled
+from agreement import BACKENDS, Reference, agree, compiled, structure
 
 import tinygrad_notes as tn
+from tinygrad_notes.calculus import tree_leaves
 from tinygrad_notes.compile import compile
 
 
@@ -47,6 +48,13 @@ def network(hidden: int, features: int = 2) -> list[tuple[Any, Any]]:
     return [(floats(m, n, seed=k), floats(m, seed=k)) for k, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False))]
 
 
+def near(found: Any, expected: Any) -> None:
+    """For large graphs, where the bound of every gradient would be a backward pass of thousands of nodes."""
+    assert structure(found) == structure(expected)
+    for y, e in zip(tree_leaves(found), tree_leaves(expected), strict=True):
+        np.testing.assert_allclose(y, e, rtol=1e-12, atol=1e-14)
+
+
 def as_lists(tree: Any) -> Any:
     if isinstance(tree, np.ndarray):
         return tree.tolist()
@@ -65,13 +73,13 @@ def test_a_network_by_loops(as_given: str, samples: int) -> None:
 def test_a_network_is_rolled_up() -> None:
     X, y, params = floats(40, 2), np.sign(floats(40)), network(8)
     step = compile(tn.value_and_grad(mlp_loss), backend="numpy")
-    reference = Reference(tn.value_and_grad(mlp_loss), params, X, y)
-    reference.check(step(params, X, y))
+    expected = tn.value_and_grad(mlp_loss)(params, X, y)
+    near(step(params, X, y), expected)
     assert step.stats.nodes > 8_000
     assert step.stats.instructions < 100
     assert step.source.count("np.dot(") + step.source.count("np.matmul(") >= 8  # 3 forward, 5 backward
     native = compiled(tn.value_and_grad(mlp_loss), "llvm", params, X, y)
-    reference.check(native(params, X, y))
+    near(native(params, X, y), expected)
     assert native.stats.instructions < 2_500  # one sample's code, once: its lanes are the samples
 
 
