@@ -17,6 +17,7 @@ import numpy as np
 from .arrays import ArrayProgram
 from .differentiate import NotDifferentiable
 from .expand import TooLarge, expand, is_scalar
+from .irregular import LARGE, NotTabular, TablePlan, is_irregular
 from .looping import ChainPlan
 from .roll import Roller
 from .scalars import NotScalars, ScalarProgram
@@ -233,10 +234,15 @@ def make_plan(
             return ChainPlan(tape, roots, loops, make_plan, options)
     live = tape.live(roots)
     scalar = is_scalar(tape, live)
+    irregular = scalar and backend != "python" and len(live) >= LARGE and is_irregular(tape, live)
+    if irregular and (table := _table(tape, roots, backend)) is not None:
+        return table
     if backend in ("auto", "llvm") and _has_llvm(backend):
         found = _lanes(tape, roots, scalar, options, feedback, stacked)
         if not isinstance(found, str):
             return found
+        if scalar and (table := _table(tape, roots, backend)) is not None:
+            return table
     if backend == "python" or (backend == "auto" and scalar and len(live) <= SHORT):
         try:
             return PythonPlan(tape, roots, *((tape, roots) if scalar else expand(tape, roots)))
@@ -264,6 +270,13 @@ def _lanes(
             return LanePlan(tape, roots, numbers, rows, options["threads"], feedback, stacked, least=10**9)
     except (NotLanes, TooLarge, NotDifferentiable) as error:
         return str(error)
+
+
+def _table(tape: Tape, roots: Sequence[int], backend: str) -> TablePlan | None:
+    try:
+        return TablePlan(tape, roots, native=backend != "numpy" and _has_llvm(backend))
+    except NotTabular:
+        return None
 
 
 def _has_llvm(backend: str) -> bool:

@@ -1,0 +1,259 @@
+"""Large scalar graphs in which nothing repeats: a table of nodes, computed group by group.
+
+A group is the nodes of one op that do not depend on each other. With llvmlite each op is a compiled loop over its groups;
+without, a group is a few calls of NumPy. Either way the time to set up grows with the number of nodes and no faster.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ops import Op
+from ..ops.namespaces import numpy_reading
+from ..ops.op import force
+from .lower import lower
+from .tape import ALIAS, CONSTANT, COTANGENT, ELEMENT, INPUT, Tape
+from .trace import Symbols, Traced, constant, wrap
+
+LARGE = 20_000
+"""From so many rows on a graph may be computed from a table."""
+SAMPLE = 10_000
+
+
+class NotTabular(Exception):
+    """The program is more than one graph of numbers and its gradient."""
+
+
+def is_irregular(tape: Tape, live: Sequence[int]) -> bool:
+    """Whether nothing in the graph seems to repeat: most rows of a part of it are of a class of their own."""
+    known: dict[tuple[int, ...], int] = {}
+    kinds: dict[int, int] = {}
+    part = live[:SAMPLE]
+    half = 0
+    for n, i in enumerate(part):
+        row = tape.rows[i]
+        key = row[:2] if row[0] == ELEMENT else (row[0], *(kinds.get(a, -1) for a in row[1:]))
+        kinds[i] = known.setdefault(key, len(known))
+        if n == len(part) // 2:
+            half = len(known)
+    return len(known) - half > len(part) // 8  # of the second half of the rows
+
+
+class TablePlan:
+    """A graph of numbers, and the gradient of one of them, in a table.
+
+    Raises:
+        NotTabular: the program is of another form.
+    """
+
+    in_place = False
+
+    def __init__(self, tape: Tape, roots: Sequence[int], native: bool) -> None:
+        self.backend = "llvm" if native else "numpy"
+        self.tape, self.roots = tape, roots
+        self._seed()
+        self._number()
+        self.source = self._text()
+        if native:
+            from .native.sweep import Rule, Sweep
+
+            rules = tuple(Rule(*_rule(op)) for op in self.ops)
+            self.sweep: Any = Sweep(rules, self.groups, self.operands, self.values, self.adjoints)
+        else:
+            self.sweep = _NumPySweep(self)
+        self.instructions = self.flops = len(self.order) * (2 if self.wanted else 1)
+
+    def _seed(self) -> None:
+        """The number whose gradient is asked for, if any."""
+        tape = self.tape
+        self.wanted = {r: tape.rows[r] for r in self.roots if tape.rows[r][0] == COTANGENT}
+        pulls = {row[1] for row in self.wanted.values()}
+        if len(pulls) > 1:
+            raise NotTabular("several backward passes")
+        self.seed = -1
+        if pulls:
+            seeds = tape.pulls[pulls.pop()].seeds
+            if len(seeds) != 1 or tape.filling(seeds[0][1]) != 1.0:
+                raise NotTabular("a backward pass from several places")
+            self.seed = seeds[0][0]
+
+    def _number(self) -> None:
+        """Number the leaves, then the nodes by level and op."""
+        tape = self.tape
+        forward = [r for r in self.roots if r not in self.wanted] + ([self.seed] if self.seed >= 0 else [])
+        arrays: list[int] = []
+        for row in self.wanted.values():
+            arrays.append(tape.pulls[row[1]].targets[row[2]])
+        live = tape.live([*forward, *arrays])
+        rows = tape.rows
+        level = [0] * len(rows)
+        nodes, leaves, constants = [], [], []
+        for i in live:
+            row = rows[i]
+            code = row[0]
+            if code >= 0:
+                if i in tape.shapes or len(row) > 4 or code >= 1_000_000:
+                    raise NotTabular("an op on arrays")
+                level[i] = 1 + max([level[a] for a in row[1:]])
+                nodes.append(i)
+            elif code == ELEMENT:
+                leaves.append(i)
+            elif code == CONSTANT:
+                constants.append(i)
+            elif code == INPUT or (code == ALIAS and rows[row[1]][0] in (INPUT, ALIAS)):
+                arrays.append(i)
+            else:
+                raise NotTabular("a loop, or a gradient within the graph")
+        self.arrays = list(dict.fromkeys(arrays))
+        place = np.zeros(len(rows), np.int64)
+        self.segments: dict[int, tuple[int, int]] = {}
+        at = 0
+        for i in self.arrays:
+            size = math.prod(tape.shape(i))
+            self.segments[i] = (at, at + size)
+            at += size
+        for i in leaves:
+            _, array, offset = rows[i]
+            if array not in self.segments:
+                raise NotTabular("elements of a gradient")
+            place[i] = self.segments[array][0] + offset
+        place[constants] = np.arange(at, at + len(constants))
+        count = at + len(constants)
+        codes = np.array([rows[i][0] for i in nodes])
+        if not len(codes):
+            raise NotTabular("nothing to compute")
+        levels = np.array(level)[nodes]
+        order = np.lexsort((codes, levels))
+        self.order = np.array(nodes)[order]
+        place[self.order] = np.arange(count, count + len(nodes))
+        keys = levels[order] * (codes.max() + 1) + codes[order]
+        starts = np.flatnonzero(np.diff(keys, prepend=-1))
+        kinds, which = np.unique(codes[order][starts], return_inverse=True)
+        self.ops: list[Op] = [tape.operation(int(c))[0] for c in kinds]
+        self.groups = np.stack([which, np.diff(starts, append=len(nodes))], axis=1).astype(np.int32)
+        operands = np.array([(*rows[i][1:], 0, 0)[:3] for i in self.order.tolist()], np.int64).T
+        self.operands = np.ascontiguousarray(place[operands], np.int32)
+        self.values, self.adjoints = np.zeros(count + len(nodes)), np.zeros(count + len(nodes))
+        self.values[at:count] = [float(tape.number(i)) for i in constants]
+        self.place, self.first = place, count
+        self.inputs = [tape.inputs[rows[self._input(i)][1]] for i in self.arrays]
+
+    def _input(self, i: int) -> int:
+        while self.tape.rows[i][0] == ALIAS:
+            i = self.tape.rows[i][1]
+        return i
+
+    def run(self, arrays: Sequence[Any]) -> list[Any]:
+        """The results."""
+        for i, array in zip(self.arrays, arrays, strict=True):
+            start, stop = self.segments[i]
+            self.values[start:stop] = np.ravel(array)
+        self.sweep.forward()
+        if self.wanted:
+            self.adjoints[:] = 0.0
+            self.adjoints[self.place[self.seed]] = 1.0
+            self.sweep.backward()
+        return [self._result(r) for r in self.roots]
+
+    def _result(self, r: int) -> Any:
+        if r not in self.wanted:
+            return self.values.item(self.place[r])
+        _, pull, k = self.wanted[r]
+        target = self.tape.pulls[pull].targets[k]
+        if target not in self.segments:
+            return self.adjoints.item(self.place[target])
+        start, stop = self.segments[target]
+        shape = self.tape.shape(target)
+        return self.adjoints[start:stop].reshape(shape).copy() if shape else self.adjoints.item(start)
+
+    def _text(self) -> str:
+        """The first groups, in words."""
+        lines = [f"{len(self.order)} nodes in {len(self.groups)} groups, after {self.first} leaves"]
+        lines += [f"{self.ops[op].name} x {count}" for op, count in self.groups[:50].tolist()]
+        return "\n".join([*lines, *(["..."] if len(self.groups) > 50 else [])]) + "\n"
+
+
+class _NumPySweep:
+    """The sweeps by NumPy, a group at a time: the op's own rows read with arrays."""
+
+    def __init__(self, plan: TablePlan) -> None:
+        self.plan = plan
+        ends = plan.first + np.cumsum(plan.groups[:, 1])
+        self.groups = [
+            (plan.ops[op], int(end) - count, int(end)) for (op, count), end in zip(plan.groups.tolist(), ends, strict=True)
+        ]
+
+    def _given(self, op: Op, start: int, stop: int) -> list[Any]:
+        plan = self.plan
+        return [plan.operands[j, start - plan.first : stop - plan.first] for j in range(op.arity)]
+
+    def forward(self) -> None:
+        """Compute the nodes' values."""
+        values = self.plan.values
+        with numpy_reading.quiet():
+            for op, start, stop in self.groups:
+                given = self._given(op, start, stop)
+                values[start:stop] = getattr(numpy_reading, op.name)(*(values[g] for g in given))
+
+    def backward(self) -> None:
+        """Hand the adjoints on."""
+        values, adjoints = self.plan.values, self.plan.adjoints
+        with numpy_reading.quiet():
+            for op, start, stop in reversed(self.groups):
+                if not op.differentiable:
+                    continue
+                given = self._given(op, start, stop)
+                wanted = [True] * op.arity
+                found = op.vjp(
+                    numpy_reading, adjoints[start:stop], values[start:stop], [values[g] for g in given], wanted, {}
+                )
+                for g, c in zip(given, found, strict=True):
+                    if c is not None:
+                        np.add.at(adjoints, g, c)
+
+
+def _rule(op: Op) -> tuple[int, tuple[Any, ...], tuple[Any, ...]]:
+    """An op's row as straight-line code for a sweep: how many operands, the value, the slopes."""
+    from .lanes import KNOWN
+
+    tape = Tape()
+    base = tape.input(None, (op.arity + 1,), np.dtype(float))
+    xs = [wrap(tape, tape.row((ELEMENT, base, j))) for j in range(op.arity)]
+    y = wrap(tape, tape.row((ELEMENT, base, op.arity)))
+    known = KNOWN | {"number"}
+
+    def code(x: Any) -> tuple[Any, ...]:
+        x = x if isinstance(x, Traced) else constant(tape, float(x))
+        low, (root,) = lower(tape, [x.index], known)
+        live = [i for i in low.live([root]) if low.rows[i][0] != INPUT]
+        number = {i: k for k, i in enumerate(live)}
+        entries: list[tuple[Any, ...]] = []
+        for i in live:
+            row = low.rows[i]
+            if row[0] == ELEMENT:
+                entries.append(("operand", row[2]) if row[2] < op.arity else ("result",))
+            elif row[0] == CONSTANT:
+                entries.append(("constant", float(low.number(i))))
+            else:
+                entries.append((low.operation(row[0])[0].name, *(number[a] for a in row[1:])))
+        if low.dtype(root).kind == "b":
+            entries.append(("number", len(entries) - 1))
+        return tuple(entries)
+
+    value = code(op(*xs))
+    if op.partials is None:
+        return op.arity, value, (None,) * op.arity
+    slopes: list[Any] = []
+    for slope in op.partials(Symbols(careful=True, tape=tape), y, *xs):
+        slope = force(slope)
+        if slope is None or (type(slope) is int and slope == 0):
+            slopes.append(None)
+        elif type(slope) is int:
+            slopes.append(float(slope))
+        else:
+            slopes.append(code(slope))
+    return op.arity, value, tuple(slopes)
