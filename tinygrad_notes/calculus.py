@@ -87,7 +87,9 @@ class _Run:
     """One call of a function on fresh nodes: what went in, what came out, and whether nodes go back to the caller."""
 
     def __init__(self, transform: str, f: Function, args: Sequence[Any], argnums: Argnums) -> None:
-        self.transform, self.f, self.number = transform, f, next(_runs)
+        self.transform, self.f = transform, f
+        self.entered: dict[int, int] = {}  # of traced arguments: how often each was met
+        self.numbers: dict[int, int] = {}
         self.single = isinstance(argnums, int)
         numbers = (argnums,) if isinstance(argnums, int) else argnums
         for n in numbers:
@@ -112,7 +114,9 @@ class _Run:
 
     def _enter(self, leaf: Any) -> Node:
         if is_traced(leaf):
-            node: Node = leaf.enter(self.number)
+            # An argument that is given twice is two to differentiate by.
+            times = self.entered[leaf.index] = self.entered.get(leaf.index, -1) + 1
+            node: Node = leaf.enter(self.numbers.setdefault(times, next(_runs)))
             return node
         if is_node(leaf):
             if leaf.requires_grad:
@@ -286,6 +290,10 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
         if tuple(np.shape(t) if isinstance(t, (list, tuple)) else ops.shape_of(t)) != x.shape:
             raise ValueError(f"jvp: a tangent is {ops.describe(t)}; expected shape {x.shape}, as its primal.")
         tangent[x] = t if is_node(t) else float(t) if isinstance(x, Value) else x.as_cotangent(t)
+    if run.inputs and is_traced(run.inputs[0]):
+        first: Any = run.inputs[0]
+        pushed = first.pushforward(tree_leaves(run.output), run.inputs, list(tangent.values()), _runs)
+        return run.output, tree_build(run.output, iter(pushed))
     outputs = [y for y in tree_leaves(run.output) if is_node(y)]
     with (
         ops.namespace_of([run.inputs[0].data], "jvp").quiet() if run.inputs else contextlib.nullcontext(),

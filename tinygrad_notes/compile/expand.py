@@ -6,6 +6,7 @@ namespace whose elementwise functions are the ops on numbers.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -87,7 +88,10 @@ class _Expander:
         if code in (ALIAS, DETACHED):
             if args[0] in self.arrays and shape and code == ALIAS:
                 return self._elements(i, tape.row((ALIAS, self.arrays[args[0]], args[1]), shape), shape)
-            return _each(lambda x: wrap(tape, tape.row((code, enter(tape, x), *args[1:]))), self.values[args[0]])
+            # Each element of what is differentiated by is one of its own, also where two are one row.
+            count = itertools.count()
+            mark = (lambda: (next(count),)) if code == ALIAS else tuple
+            return _each(lambda x: wrap(tape, tape.row((code, enter(tape, x), *args[1:], *mark()))), self.values[args[0]])
         if code == COTANGENT:
             return self._cotangent(i, args[0], args[1])
         if code == LOOP:

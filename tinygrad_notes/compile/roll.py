@@ -236,7 +236,7 @@ class Roller:
         return found
 
     def _gradient(self, target: Any, whole: Any, pieces: list[Any]) -> Any:
-        if not self.deep:
+        if not self.deep and target.shape:
             if whole is not None:
                 pieces = [*pieces, (np.arange(target.size) if target.shape else 0, whole)]
             return self._assembled(pieces, target.shape)

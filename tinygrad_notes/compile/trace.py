@@ -238,13 +238,21 @@ class Traced:
             raise ValueError(f"vjp: the cotangent has shape {tuple(shape_of(g))}; expected {self.shape}.")
         return wrap(self.tape, enter(self.tape, g))
 
-    def push(self, tangents: Sequence[Any], create_graph: bool) -> Any:
-        """The tangent, given those of the arguments."""
-        op, params, parents = self.op, self.params, self.parents
-        assert op is not None
-        if op.elementwise:
-            return op.jvp(symbols, tangents, self, parents, params)
-        raise TraceError(f"compile: forward mode through {op.name} is not compiled; use reverse mode (vjp, grad).")
+    @classmethod
+    def pushforward(
+        cls, outputs: Sequence[Any], inputs: Sequence[Any], tangents: Sequence[Any], transforms: Iterator[int]
+    ) -> list[Any]:
+        """The tangents of the outputs, by two backward passes: a cotangent is linear in the cotangents it starts from."""
+        tape: Tape = inputs[0].tape
+        live = [y for y in outputs if isinstance(y, Traced)]
+        starts = []
+        for y in live:
+            zero = _filled(y, 0.0)
+            starts.append((zero if isinstance(zero, Traced) else constant(tape, zero)).enter(next(transforms)))
+        pulled = cls.pullback(list(zip(live, starts, strict=True)), inputs)
+        seeds = [(c, t) for c, t in zip(pulled, tangents, strict=True) if isinstance(c, Traced)]
+        found = iter(cls.pullback(seeds, starts))
+        return [next(found) if isinstance(y, Traced) else 0.0 for y in outputs]
 
     def backward(self, cotangent: Any = None, *, create_graph: bool = False) -> NoReturn:
         """Refused: it writes to `.grad`."""
