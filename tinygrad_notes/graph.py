@@ -25,7 +25,7 @@ class Node(NumPyProtocol):
         requires_grad: whether gradients flow to it.
     """
 
-    __slots__ = ("data", "grad", "name", "op", "requires_grad")
+    __slots__ = ("data", "grad")
 
     rank: ClassVar[int] = 0
     """An op on nodes of several kinds is recorded by the kind of highest rank."""
@@ -34,7 +34,6 @@ class Node(NumPyProtocol):
 
     data: Any
     grad: Any
-    op: Op | None
     name: str | None
     requires_grad: bool
 
@@ -59,6 +58,11 @@ class Node(NumPyProtocol):
 
     def __init_subclass__(cls) -> None:
         NODE_KINDS[cls] = cls
+
+    @property
+    def op(self) -> Op | None:
+        """The row of the op table that made it, `None` for a leaf."""
+        raise NotImplementedError
 
     @property
     def parents(self) -> tuple[Any, ...]:
@@ -102,7 +106,7 @@ class Node(NumPyProtocol):
 
     def named(self, name: str) -> Self:
         """Name this node; returns it."""
-        self.name = name
+        self.name = name  # type: ignore[misc]  # a slot of Tensor, a property of Value
         return self
 
     def zero_grad(self) -> None:

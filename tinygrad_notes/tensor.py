@@ -36,11 +36,12 @@ class Tensor(Node):
         array([[3., 4.]])
     """
 
-    __slots__ = ("__weakref__", "params", "parents")
+    __slots__ = ("__weakref__", "name", "op", "params", "parents", "requires_grad")
 
     rank = 2
 
-    parents: tuple[Any, ...]  # slots in place of the properties of Node
+    op: Op | None  # slots in place of the properties of Node
+    parents: tuple[Any, ...]
     params: dict[str, Any]
 
     def __init__(self, data: Any, *, name: str | None = None, requires_grad: bool | None = None) -> None:

@@ -40,8 +40,9 @@ class Value(Node):
     """
 
     # An edge is a parent and ∂self/∂parent, flat in the node: a tuple an edge would double its size and the time that
-    # the garbage collector takes. A slope of None: the parent takes no gradient, and may be a plain number.
-    __slots__ = ("a", "b", "da", "db")
+    # the garbage collector takes. A slope of None: the parent takes no gradient, and may be a plain number. A leaf has
+    # no edge; it takes a gradient if its own slope `da` is 1. `made` is the op, or (op, name) for the few with a name.
+    __slots__ = ("a", "b", "da", "db", "made")
 
     rank = 1
 
@@ -49,20 +50,49 @@ class Value(Node):
     b: Any
     da: float | None
     db: float | None
+    made: Any
 
     def __init__(self, data: Any, *, name: str | None = None, requires_grad: bool = True) -> None:
         if not is_number(data):
             advice = "; use Tensor for an array" if hasattr(data, "shape") or isinstance(data, (list, tuple)) else ""
             raise TypeError(f"Value: got {ops.describe(data)}; expected a real number{advice}.")
         self.data = float(data)
-        self.grad = None
-        self.op = None
-        self.name = name
-        self.requires_grad = requires_grad
-        self.a = self.b = self.da = self.db = None
+        self.grad = self.a = self.b = self.db = None
+        self.da = 1.0 if requires_grad else None
+        self.made = None if name is None else (None, name)
 
     shape = ()  # a number has no axes, whatever the node
     ndim = 0
+
+    @property
+    def op(self) -> Op | None:
+        """The row of the op table that made it, `None` for a leaf."""
+        made = self.made
+        return made[0] if type(made) is tuple else made  # type: ignore[no-any-return]  # an op, as the slot says
+
+    @property
+    def name(self) -> str | None:
+        """What to call it."""
+        return self.made[1] if type(self.made) is tuple else None
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        self.made = self.op if name is None else (self.op, name)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to it; can be set for a leaf."""
+        return self.a is not None or self.da is not None
+
+    @requires_grad.setter
+    def requires_grad(self, on: bool) -> None:
+        if self.a is None:
+            self.da = 1.0 if on else None
+        elif not on:
+            raise RuntimeError(
+                f"requires_grad: {ops.describe(self)} was computed by {self.op}; expected a leaf. "
+                "To cut the graph here, use its detach()."
+            )
 
     @property
     def params(self) -> dict[str, Any]:
@@ -77,11 +107,12 @@ class Value(Node):
     @property
     def edges(self) -> list[tuple[Any, float | None]]:
         """Each argument with ∂self/∂argument (`None` where it takes no gradient)."""
-        if self.op is None:
+        op = self.op
+        if op is None:
             return []
         pairs = [(self.a, self.da)]
         node = self
-        for left in range(self.op.arity - 1, 0, -1):
+        for left in range(op.arity - 1, 0, -1):
             if left > 1:  # more than two arguments: the later ones hang on a pair
                 node = node.b
                 pairs.append((node.a, node.da))
@@ -130,23 +161,23 @@ class Value(Node):
             super().backward(cotangent, create_graph=create_graph)
             return
         g = 1.0 if cotangent is None else float(self.as_cotangent(cotangent))
-        # Node.backward's pass for a graph of Values only: in-flight gradients stand on the nodes themselves.
+        # Node.backward's pass for a graph of Values only: in-flight gradients stand on the nodes themselves. They start
+        # with one 0.0 made for this pass, whose identity says that a node was seen.
+        zero = float("0")
         order: list[Value] = []
         leaves: list[tuple[Value, float | None]] = []
-        seen: set[Value | None] = set()
         stack: list[Any] = [self]
-        pop, push, know, place = stack.pop, stack.append, seen.add, order.append
+        pop, push, place = stack.pop, stack.append, order.append
         while stack:
             n = pop()
             if n is None:  # the marker above a node whose parents are all in the order
                 place(pop())
-            elif n not in seen:
-                know(n)
-                if n.op is None:
+            elif n.grad is not zero:
+                if n.a is None:
                     leaves.append((n, n.grad))
-                    n.grad = 0.0
+                    n.grad = zero
                 else:
-                    n.grad = 0.0
+                    n.grad = zero
                     push(n)
                     push(None)
                     if n.da is not None:
@@ -159,15 +190,19 @@ class Value(Node):
             if g:  # here and below also what keeps 0 · ∞ = 0
                 d = n.da
                 if d:
-                    n.a.grad += g * d
+                    p = n.a
+                    c = g if d == 1.0 else g * d  # a slope of 1 hands on the same float: 32 bytes less
+                    p.grad = c if p.grad is zero else p.grad + c
                 d = n.db
                 if d:
-                    n.b.grad += g * d
+                    p = n.b
+                    c = g if d == 1.0 else g * d
+                    p.grad = c if p.grad is zero else p.grad + c
         for n, before in leaves:
-            if not n.requires_grad:
+            if n.da is None:
                 n.grad = None
             elif before is not None:
-                n.grad = n.grad + before
+                n.grad += before
 
     def __getattr__(self, name: str) -> Any:
         # A row of one argument is a method at the speed of an operator.
@@ -233,12 +268,12 @@ def record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
     node = (_ParametricValue if params else Value)(y)
     if params:
         node.params = params  # type: ignore[misc]  # the slot of _ParametricValue
-    node.op = op
+    node.made = op
     (node.a, node.da), *rest = edges
     holder = node
     while len(rest) > 1:
         pair = _Pair(0.0)
-        pair.op = op
+        pair.made = op
         (pair.a, pair.da), *rest = rest
         holder.b, holder.db = pair, 1.0
         holder = pair
@@ -283,20 +318,19 @@ def _generate(op: Op) -> Callable[..., Any]:
             f"x{i} = {v}.data" if w else f"x{i} = float({v})"
             for i, (v, w) in enumerate(zip(names, wanted, strict=True))
         ]
-        tracked = " or ".join(f"{v}.requires_grad" for v, w in zip(names, wanted, strict=True) if w)
+        untracked = " and ".join(f"{v}.da is None and {v}.a is None" for v, w in zip(names, wanted, strict=True) if w)
         # Only the lines up to y run where nothing is recorded.
         value = next((k for k, line in enumerate(body, start=1) if line.startswith(f"{y} = ")), 0)
         steps = [
             *loads,
             *body[:value],
-            f"if state.paused or not ({tracked}):",
+            f"if {untracked} or state.paused:",
             f"    {fallback}",
             *body[value:],
             "n = new(Value)",
             f"n.data = {y}",
-            "n.grad = n.name = None",
-            "n.op = op",
-            "n.requires_grad = True",
+            "n.grad = None",
+            "n.made = op",
         ]
         edges = [(v if w else f"x{i}", d) for i, (v, w, d) in enumerate(zip(names, wanted, slopes, strict=True))]
         for v, (parent, slope) in zip("ab", [*edges, (None, None)], strict=False):
