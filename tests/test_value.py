@@ -271,5 +271,8 @@ def test_arrays_of_values() -> None:
     grid = tn.add([[Value(1.0), 2.0], [3.0, Value(4.0)]], 0.0)
     np.testing.assert_array_equal(grid.data, [[1.0, 2.0], [3.0, 4.0]])
     assert tn.sum(row).data == 3.0
+    for _ in range(2):  # the second call goes another way than the first
+        np.testing.assert_array_equal(tn.subtract(row[0], [1.0, 2.0]).data, [0.0, -1.0])
+        np.testing.assert_array_equal(tn.subtract([1.0, 2.0], row[0]).data, [0.0, 1.0])
     assert Value(2.0).reshape((1, 1)).shape == (1, 1)
     assert tn.clip(Value(2.0), min=np.array([0.0, 3.0])).data.tolist() == [2.0, 3.0]

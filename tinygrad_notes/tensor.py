@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .graph import Node, cotangents, is_node, is_recording, recording
+from .graph import Node, cotangents, is_node, is_recording, recording, state
 from .numpy_protocol import on_booleans
 from .ops import NODE_KINDS, Op, namespace_of
 from .ops.namespaces import dtype_name, holds_nodes, is_number, numpy_reading
+from .ops.op import fit
+from .ops.source import array_program, array_pullback, define
 
 
 class Tensor(Node):
@@ -61,6 +63,8 @@ class Tensor(Node):
     @classmethod
     def record(cls, op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Apply an op to nodes, arrays and numbers."""
+        if 0 < op.arity <= 2:
+            recorder(op)  # for the next call
         tracked = requires = False
         data = []
         for a in args:
@@ -86,11 +90,16 @@ class Tensor(Node):
             node.requires_grad = False
         return node
 
-    def pull(self, g: Any, wanted: Sequence[bool]) -> Sequence[Any]:
-        """The vjp of the op."""
-        assert self.op is not None
+    def pull(self, g: Any, wanted: Sequence[bool] | None) -> Sequence[Any]:
+        """The vjp as the row says it, whatever the op and the array library."""
+        op = self.op
+        assert op is not None
+        if Tensor not in op.pullbacks:
+            op.pullbacks[Tensor] = _generate_pullback(op)  # for the next call
         args = [p.data if is_node(p) else p for p in self.parents]
-        return self.op.vjp(namespace_of([self.data], self.op.name), g, self.data, args, wanted, self.params)
+        if wanted is None:
+            wanted = [is_node(p) and p.requires_grad for p in self.parents]
+        return op.vjp(namespace_of([self.data], op.name), g, self.data, args, wanted, self.params)
 
     def push(self, tangents: Sequence[Any], create_graph: bool) -> Any:
         """The jvp of the op: by its partials, or for a structural op by transposing its vjp, which is linear in g."""
@@ -126,7 +135,7 @@ class Tensor(Node):
 
     def own(self, g: Any, shared: bool) -> Any:
         """A leaf's gradient in memory of its own, so that changing it in place changes nothing else."""
-        if self.op is not None or is_node(g):
+        if is_node(g):
             return g
         if isinstance(g, np.ndarray) and not shared and g.base is None and g.flags.writeable:
             return g
@@ -235,14 +244,8 @@ class Tensor(Node):
             "tn.stack; to set a parameter, assign its .data."
         )
 
-    def __neg__(self) -> Any:
-        return ops.negative(self)
-
     def __pos__(self) -> Tensor:
         return self
-
-    def __abs__(self) -> Any:
-        return ops.abs(self)
 
     def __invert__(self) -> Any:
         return on_booleans(ops.logical_not, self)
@@ -272,6 +275,123 @@ class Tensor(Node):
 Node.array_kind = Tensor
 
 
+# --- recorders --------------------------------------------------------------------------------------------------------
+
+_ARRAYS = frozenset((np.ndarray, np.float64, np.float32))  # the scalars stand for arrays without axes
+_REAL = frozenset(map(np.dtype, np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"))
+_NO_PARAMS: dict[str, Any] = {}
+
+
+def recorder(op: Op) -> Callable[..., Any]:
+    """The function that records `op`, of one or two arguments, on Tensors and constants with NumPy's arrays.
+
+    It is generated from the row on first use, and leaves to `op.apply` whatever is not plain: other array libraries,
+    nothing to record, errors. `.source` is its text.
+    """
+    found = op.recorders.get(Tensor)
+    if found is None:
+        found = op.recorders[Tensor] = _generate(op)
+    return found
+
+
+def _generate(op: Op) -> Callable[..., Any]:
+    """Write, compile and register the recorder of an op."""
+    names = "ab"[: op.arity]
+    arguments = ", ".join(names)
+    xs = ", ".join(f"x{i}" for i in range(op.arity))
+    used: dict[str, Any] = {"Tensor": Tensor, "new": Tensor.__new__, "state": state, "op": op, "real": _REAL}
+    used["arrays"] = _ARRAYS if op.elementwise else frozenset((np.ndarray,))
+    used["constants"] = _ARRAYS | {float, int} if op.elementwise else used["arrays"]
+    used["no_params"] = _NO_PARAMS
+    try:
+        if not op.elementwise or op.defaults:
+            raise TypeError("only the rule of an elementwise op without parameters is written out")
+        body, y, functions = array_program(op)
+    except Exception:  # then the rule is called
+        body, y = [f"y = forward({xs}{', **params' if op.defaults else ''})"], "y"
+        functions = {"forward": getattr(numpy_reading, op.name)}
+    used |= functions
+    lines = [f"def record_{op.name}({arguments}, params=no_params):", "    try:"]
+    for wanted in [(True,)] if op.arity == 1 else [(True, True), (True, False), (False, True)]:
+        kinds = list(zip(names, wanted, strict=True))
+        nodes = [v for v, w in kinds if w]
+        plain = [f"{v}.data.__class__ in arrays" for v in nodes]
+        steps = [
+            *(f"x{i} = {v}.data" if w else f"x{i} = {v}" for i, (v, w) in enumerate(kinds)),
+            *body,
+            f"if {y}.dtype in real:",
+            "    n = new(Tensor)",
+            f"    n.data = {y}",
+            "    n.grad = n.name = None",
+            "    n.op = op",
+            f"    n.parents = ({arguments},)",
+            "    n.params = params",
+            f"    n.requires_grad = {op.differentiable}",
+            "    return n",
+        ]
+        of_kind = " and ".join(f"{v}.__class__ {'is Tensor' if w else 'in constants'}" for v, w in kinds)
+        requires = " or ".join(f"{v}.requires_grad" for v in nodes)
+        lines.append(f"        if {of_kind}:")
+        lines.append(f"            if {' and '.join(plain)} and ({requires}) and not state.paused:")
+        lines += [f"                {step}" for step in steps]
+    lines += [
+        "    except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError):",
+        "        pass  # computed again for an error that names the op",
+        f"    return op.apply(({arguments},), params)",
+    ]
+    return define("\n".join(lines) + "\n", f"record_{op.name}", f"recorder of {op.name} on arrays", used)
+
+
+def _generate_pullback(op: Op) -> Callable[..., Sequence[Any]]:
+    """Write, compile and register `Tensor.pull` for an elementwise op without parameters on NumPy's arrays.
+
+    What is not plain it leaves to `Tensor.pull`, and so are all other ops.
+    """
+    if not op.elementwise or op.defaults:
+        return Tensor.pull
+    try:
+        programs = [array_pullback(op, k) for k in range(op.arity)]
+    except Exception:  # a user's rule may use more than operators and xp
+        return Tensor.pull
+    used: dict[str, Any] = {
+        "kinds": NODE_KINDS,
+        "arrays": _ARRAYS,
+        "pull": Tensor.pull,
+        "fit": partial(fit, numpy_reading),
+    }
+    names = "abcdefgh"[: op.arity]
+    lines = [f"def pull_{op.name}(node, g, wanted):", "    y = node.data"]
+    lines += ["    if y.__class__ not in arrays:", "        return pull(node, g, wanted)"]
+    lines += [f"    {', '.join(names)}, = node.parents"]
+    for k, a in enumerate(names):
+        lines += [
+            f"    if {a}.__class__ in kinds:",
+            f"        x{k} = {a}.data",
+            f"        w{k} = {a}.requires_grad if wanted is None else wanted[{k}]",
+            "    else:",
+            f"        x{k} = {a}",
+            f"        w{k} = False",
+        ]
+    lines += [f"    {' = '.join(f'c{k}' for k in range(op.arity))} = None", "    try:", "        shape = g.shape"]
+    for k, (body, contribution, functions) in enumerate(programs):
+        used |= functions
+        if contribution is not None:
+            lines += [
+                f"        if w{k}:",
+                *(f"            {line}" for line in body),
+                f"            c{k} = {contribution}",
+                f"            if x{k}.shape != shape or c{k}.dtype is not x{k}.dtype:",
+                f"                c{k} = fit(c{k}, x{k})",
+            ]
+    lines += [
+        f"        return {', '.join(f'c{k}' for k in range(op.arity))},",
+        "    except (ArithmeticError, AttributeError, TypeError):",
+        "        pass  # plain numbers, which have no shape and do not follow IEEE 754",
+        "    return pull(node, g, wanted)",
+    ]
+    return define("\n".join(lines) + "\n", f"pull_{op.name}", f"pullback of {op.name}", used)
+
+
 def _operator(op: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def forwards(self: Tensor, other: Any) -> Any:
         return op(self, other)
@@ -293,9 +413,12 @@ _BINARY: dict[str, Callable[..., Any]] = {
     "or": partial(on_booleans, ops.logical_or),
 }
 for _dunder, _op in _BINARY.items():
-    _forwards, _backwards = _operator(_op)
-    setattr(Tensor, f"__{_dunder}__", _forwards)
+    _fast = recorder(_op) if isinstance(_op, Op) else _op
+    _forwards, _backwards = _operator(_fast)
+    setattr(Tensor, f"__{_dunder}__", _forwards if _fast is _op else _fast)
     setattr(Tensor, f"__r{_dunder}__", _backwards)
+for _dunder, _op in {"neg": ops.negative, "abs": ops.abs}.items():
+    setattr(Tensor, f"__{_dunder}__", recorder(_op))
 for _dunder, _op in {
     "lt": ops.less,
     "le": ops.less_equal,
@@ -304,7 +427,7 @@ for _dunder, _op in {
     "eq": ops.equal,
     "ne": ops.not_equal,
 }.items():
-    setattr(Tensor, f"__{_dunder}__", _operator(_op)[0])
+    setattr(Tensor, f"__{_dunder}__", recorder(_op))
 
 
 def _is_numpy(data: Any) -> bool:

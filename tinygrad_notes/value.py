@@ -7,7 +7,6 @@ and an addition an edge. The functions that record an op are written by the op's
 
 from __future__ import annotations
 
-import linecache
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from . import graph, ops
 from .graph import Node, is_node
 from .ops import Op
 from .ops.namespaces import floats, is_number
-from .ops.source import scalar_program
+from .ops.source import define, scalar_program
 
 
 class Value(Node):
@@ -125,15 +124,16 @@ class Value(Node):
         """Apply an op to `Value`s and numbers; ops on arrays go to `Tensor`."""
         if not op.elementwise or any(ops.shape_of(p) for p in params.values()):
             return cls.array_kind.record(op, args, params)
-        if not params and op.differentiable and op.arity <= 2:
-            return recorder(op)(*args)
+        if not op.defaults and op.differentiable and op.arity <= 2:
+            recorder(op)  # for the next call
         return record(op, args, params)
 
-    def pull(self, g: Any, wanted: Sequence[bool]) -> Sequence[Any]:
+    def pull(self, g: Any, wanted: Sequence[bool] | None) -> Sequence[Any]:
         """g times each wanted local derivative; 0 · ∞ = 0."""
-        return [
-            floats.scale(g, d) if w and d is not None else None for (_, d), w in zip(self.edges, wanted, strict=True)
-        ]
+        edges = self.edges
+        if wanted is None:
+            wanted = [d is not None and p.requires_grad for p, d in edges]
+        return [floats.scale(g, d) if w and d is not None else None for (_, d), w in zip(edges, wanted, strict=True)]
 
     def push(self, tangents: Sequence[Any], create_graph: bool) -> Any:
         """Σ ∂self/∂parent · tangent."""
@@ -256,7 +256,8 @@ def record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
     With an array among the arguments the op is recorded by `Tensor`.
     """
     if not all(isinstance(a, Value) or is_number(a) for a in args):
-        return Node.array_kind.record(op, args, params)
+        listed = any(isinstance(a, (list, tuple)) for a in args)
+        return op.apply(args, params) if listed else Node.array_kind.record(op, args, params)
     data = [a.data if isinstance(a, Value) else a if type(a) is bool else float(a) for a in args]
     y = op.on_floats(data, params)
     if not op.differentiable:
@@ -282,18 +283,15 @@ def record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
     return node
 
 
-_RECORDERS: dict[Op, Callable[..., Any]] = {}
-
-
 def recorder(op: Op) -> Callable[..., Any]:
     """The function that records `op` (of one or two arguments, without parameters) on Values and numbers.
 
     It is generated from the row on first use, and falls back to `record` for whatever is not plain. `.source` is its
     text.
     """
-    found = _RECORDERS.get(op)
+    found = op.recorders.get(Value)
     if found is None:
-        found = _RECORDERS[op] = _generate(op)
+        found = op.recorders[Value] = _generate(op)
     return found
 
 
@@ -309,7 +307,7 @@ def _generate(op: Op) -> Callable[..., Any]:
     used = {"Value": Value, "new": Value.__new__, "state": graph.state, "op": op, "record": record}
     lines = [f"def record_{op.name}({', '.join(names)}):", "    try:"]
     for wanted, body, y, slopes, functions in programs:
-        used.update({name: getattr(floats, name) for name in functions})
+        used.update(functions)
         checks = [
             f"{v}.__class__ is Value" if w else f"({v}.__class__ is float or {v}.__class__ is int)"
             for v, w in zip(names, wanted, strict=True)
@@ -342,13 +340,7 @@ def _generate(op: Op) -> Callable[..., Any]:
         "        pass  # where Python raises, IEEE 754 has ±inf or NaN",
         f"    {fallback}",
     ]
-    source = "\n".join(lines) + "\n"
-    file = f"<tinygrad_notes recorder of {op.name}>"
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    exec(compile(source, file, "exec"), used)
-    function: Callable[..., Any] = used[f"record_{op.name}"]  # type: ignore[assignment]  # exec put it there
-    function.source = source  # type: ignore[attr-defined]  # generated code is kept readable
-    return function
+    return define("\n".join(lines) + "\n", f"record_{op.name}", f"recorder of {op.name}", used)
 
 
 # --- operators --------------------------------------------------------------------------------------------------------
