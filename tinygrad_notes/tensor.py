@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,8 @@ from . import ops
 from .graph import Node, cotangents, is_node, is_recording, recording, state
 from .numpy_protocol import on_booleans
 from .ops import NODE_KINDS, Op, namespace_of
+from .ops.array_code import write_pullback, write_recorder
 from .ops.namespaces import dtype_name, holds_nodes, is_number, numpy_reading
-from .ops.op import fit
-from .ops.source import array_program, array_pullback, define
 
 
 class Tensor(Node):
@@ -95,7 +93,7 @@ class Tensor(Node):
         op = self.op
         assert op is not None
         if Tensor not in op.pullbacks:
-            op.pullbacks[Tensor] = _generate_pullback(op)  # for the next call
+            op.pullbacks[Tensor] = write_pullback(op, Tensor)  # for the next call
         args = [p.data if is_node(p) else p for p in self.parents]
         if wanted is None:
             wanted = [is_node(p) and p.requires_grad for p in self.parents]
@@ -275,159 +273,66 @@ class Tensor(Node):
 Node.array_kind = Tensor
 
 
-# --- recorders --------------------------------------------------------------------------------------------------------
-
-_ARRAYS = frozenset((np.ndarray, np.float64, np.float32))  # the scalars stand for arrays without axes
-_REAL = frozenset(map(np.dtype, np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"))
-_NO_PARAMS: dict[str, Any] = {}
+# --- operators --------------------------------------------------------------------------------------------------------
 
 
 def recorder(op: Op) -> Callable[..., Any]:
-    """The function that records `op`, of one or two arguments, on Tensors and constants with NumPy's arrays.
+    """The function that records `op`, of one or two arguments, on NumPy's arrays; generated from the row on first use.
 
-    It is generated from the row on first use, and leaves to `op.apply` whatever is not plain: other array libraries,
-    nothing to record, errors. `.source` is its text.
+    What is not plain it leaves to `op.apply`. `.source` is its text.
     """
     found = op.recorders.get(Tensor)
     if found is None:
-        found = op.recorders[Tensor] = _generate(op)
+        found = op.recorders[Tensor] = write_recorder(op, Tensor, state)
     return found
 
 
-def _generate(op: Op) -> Callable[..., Any]:
-    """Write, compile and register the recorder of an op."""
-    names = "ab"[: op.arity]
-    arguments = ", ".join(names)
-    xs = ", ".join(f"x{i}" for i in range(op.arity))
-    used: dict[str, Any] = {"Tensor": Tensor, "new": Tensor.__new__, "state": state, "op": op, "real": _REAL}
-    used["arrays"] = _ARRAYS if op.elementwise else frozenset((np.ndarray,))
-    used["constants"] = _ARRAYS | {float, int} if op.elementwise else used["arrays"]
-    used["no_params"] = _NO_PARAMS
-    try:
-        if not op.elementwise or op.defaults:
-            raise TypeError("only the rule of an elementwise op without parameters is written out")
-        body, y, functions = array_program(op)
-    except Exception:  # then the rule is called
-        body, y = [f"y = forward({xs}{', **params' if op.defaults else ''})"], "y"
-        functions = {"forward": getattr(numpy_reading, op.name)}
-    used |= functions
-    lines = [f"def record_{op.name}({arguments}, params=no_params):", "    try:"]
-    for wanted in [(True,)] if op.arity == 1 else [(True, True), (True, False), (False, True)]:
-        kinds = list(zip(names, wanted, strict=True))
-        nodes = [v for v, w in kinds if w]
-        plain = [f"{v}.data.__class__ in arrays" for v in nodes]
-        steps = [
-            *(f"x{i} = {v}.data" if w else f"x{i} = {v}" for i, (v, w) in enumerate(kinds)),
-            *body,
-            f"if {y}.dtype in real:",
-            "    n = new(Tensor)",
-            f"    n.data = {y}",
-            "    n.grad = n.name = None",
-            "    n.op = op",
-            f"    n.parents = ({arguments},)",
-            "    n.params = params",
-            f"    n.requires_grad = {op.differentiable}",
-            "    return n",
-        ]
-        of_kind = " and ".join(f"{v}.__class__ {'is Tensor' if w else 'in constants'}" for v, w in kinds)
-        requires = " or ".join(f"{v}.requires_grad" for v in nodes)
-        lines.append(f"        if {of_kind}:")
-        lines.append(f"            if {' and '.join(plain)} and ({requires}) and not state.paused:")
-        lines += [f"                {step}" for step in steps]
-    lines += [
-        "    except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError):",
-        "        pass  # computed again for an error that names the op",
-        f"    return op.apply(({arguments},), params)",
-    ]
-    return define("\n".join(lines) + "\n", f"record_{op.name}", f"recorder of {op.name} on arrays", used)
+def _operator(dunder: str, op: Op) -> Callable[..., Any]:
+    def first(*args: Any) -> Any:  # replaces itself by the recorder
+        setattr(Tensor, dunder, recorder(op))
+        return recorder(op)(*args)
+
+    return first
 
 
-def _generate_pullback(op: Op) -> Callable[..., Sequence[Any]]:
-    """Write, compile and register `Tensor.pull` for an elementwise op without parameters on NumPy's arrays.
+def _reversed(op: Op) -> Callable[..., Any]:
+    def method(self: Tensor, other: Any) -> Any:
+        return recorder(op)(other, self)
 
-    What is not plain it leaves to `Tensor.pull`, and so are all other ops.
-    """
-    if not op.elementwise or op.defaults:
-        return Tensor.pull
-    try:
-        programs = [array_pullback(op, k) for k in range(op.arity)]
-    except Exception:  # a user's rule may use more than operators and xp
-        return Tensor.pull
-    used: dict[str, Any] = {
-        "kinds": NODE_KINDS,
-        "arrays": _ARRAYS,
-        "pull": Tensor.pull,
-        "fit": partial(fit, numpy_reading),
-    }
-    names = "abcdefgh"[: op.arity]
-    lines = [f"def pull_{op.name}(node, g, wanted):", "    y = node.data"]
-    lines += ["    if y.__class__ not in arrays:", "        return pull(node, g, wanted)"]
-    lines += [f"    {', '.join(names)}, = node.parents"]
-    for k, a in enumerate(names):
-        lines += [
-            f"    if {a}.__class__ in kinds:",
-            f"        x{k} = {a}.data",
-            f"        w{k} = {a}.requires_grad if wanted is None else wanted[{k}]",
-            "    else:",
-            f"        x{k} = {a}",
-            f"        w{k} = False",
-        ]
-    lines += [f"    {' = '.join(f'c{k}' for k in range(op.arity))} = None", "    try:", "        shape = g.shape"]
-    for k, (body, contribution, functions) in enumerate(programs):
-        used |= functions
-        if contribution is not None:
-            lines += [
-                f"        if w{k}:",
-                *(f"            {line}" for line in body),
-                f"            c{k} = {contribution}",
-                f"            if x{k}.shape != shape or c{k}.dtype is not x{k}.dtype:",
-                f"                c{k} = fit(c{k}, x{k})",
-            ]
-    lines += [
-        f"        return {', '.join(f'c{k}' for k in range(op.arity))},",
-        "    except (ArithmeticError, AttributeError, TypeError):",
-        "        pass  # plain numbers, which have no shape and do not follow IEEE 754",
-        "    return pull(node, g, wanted)",
-    ]
-    return define("\n".join(lines) + "\n", f"pull_{op.name}", f"pullback of {op.name}", used)
+    return method
 
 
-def _operator(op: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    def forwards(self: Tensor, other: Any) -> Any:
-        return op(self, other)
-
-    def backwards(self: Tensor, other: Any) -> Any:
-        return op(other, self)
-
-    return forwards, backwards
-
-
-_BINARY: dict[str, Callable[..., Any]] = {
+_BINARY = {
     "add": ops.add,
     "sub": ops.subtract,
     "mul": ops.multiply,
     "truediv": ops.divide,
     "pow": ops.pow,
     "matmul": ops.matmul,
-    "and": partial(on_booleans, ops.logical_and),
-    "or": partial(on_booleans, ops.logical_or),
 }
-for _dunder, _op in _BINARY.items():
-    _fast = recorder(_op) if isinstance(_op, Op) else _op
-    _forwards, _backwards = _operator(_fast)
-    setattr(Tensor, f"__{_dunder}__", _forwards if _fast is _op else _fast)
-    setattr(Tensor, f"__r{_dunder}__", _backwards)
-for _dunder, _op in {"neg": ops.negative, "abs": ops.abs}.items():
-    setattr(Tensor, f"__{_dunder}__", recorder(_op))
-for _dunder, _op in {
+_OTHERS = {
+    "neg": ops.negative,
+    "abs": ops.abs,
     "lt": ops.less,
     "le": ops.less_equal,
     "gt": ops.greater,
     "ge": ops.greater_equal,
     "eq": ops.equal,
     "ne": ops.not_equal,
-}.items():
-    setattr(Tensor, f"__{_dunder}__", recorder(_op))
+}
+for _name, _op in {**_BINARY, **_OTHERS}.items():
+    setattr(Tensor, f"__{_name}__", _operator(f"__{_name}__", _op))
+for _name, _op in _BINARY.items():
+    setattr(Tensor, f"__r{_name}__", _reversed(_op))
+
+
+def _on_booleans(op: Op) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    return lambda self, other: on_booleans(op, self, other), lambda self, other: on_booleans(op, other, self)
+
+
+for _name, _op in {"and": ops.logical_and, "or": ops.logical_or}.items():
+    for _dunder, _method in zip((f"__{_name}__", f"__r{_name}__"), _on_booleans(_op), strict=True):
+        setattr(Tensor, _dunder, _method)
 
 
 def _is_numpy(data: Any) -> bool:
