@@ -88,6 +88,20 @@ def test_a_rule_that_cannot_be_written_is_called() -> None:
         np.testing.assert_array_equal(x.grad, [0.5, 0.5])
 
 
+def test_numpy_numbers_in_a_rule_keep_their_dtype() -> None:
+    scaled = tn.elementwise(
+        "scaled_by_a_numpy_number",
+        forward=lambda xp, x: x * 0.5 + np.float64(0.1) * x,
+        partials=lambda xp, y, x: (np.float64(0.6),),
+    )
+    x = Tensor(np.ones(3, np.float32))
+    assert {scaled(x).dtype for _ in range(3)} == {np.dtype(float)}
+    for _ in range(3):
+        x.zero_grad()
+        scaled(x).backward(np.ones(3))
+        assert x.grad.dtype == np.float32
+
+
 def test_later_calls_refuse_what_the_first_refused() -> None:
     x = Tensor(np.ones((2, 3)))
     for _ in range(2):

@@ -36,7 +36,7 @@ def write_recorder(op: Op, kind: type, state: Any) -> Callable[..., Any]:
     arguments, xs = ", ".join(names), ", ".join(f"x{i}" for i in range(op.arity))
     arrays = _ARRAYS if op.elementwise else frozenset((np.ndarray,))  # the others read shapes
     used = {"kind": kind, "new": kind.__new__, "state": state, "op": op, "no_params": _NO_PARAMS, "arrays": arrays}
-    used |= {"constants": arrays | {float, int} if op.elementwise else arrays, "real": _REAL}
+    used |= {"constants": arrays | {float, int} if op.elementwise else arrays, "reals": _REAL}
     try:
         if not op.elementwise or op.defaults:
             raise TypeError("only the rule of an elementwise op without parameters is written out")
@@ -54,7 +54,7 @@ def write_recorder(op: Op, kind: type, state: Any) -> Callable[..., Any]:
         steps = [
             *(f"x{i} = {v}.data" if w else f"x{i} = {v}" for i, (v, w) in enumerate(kinds)),
             *body,
-            f"if {y}.dtype in real:",
+            f"if {y}.dtype in reals:",
             "    n = new(kind)",
             f"    n.data = {y}",
             "    n.grad = n.name = None",

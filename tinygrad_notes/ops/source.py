@@ -70,7 +70,9 @@ class ArraySource(Source):
     reading = numpy_reading
 
     def text(self, x: Any) -> str:
-        """A term's name, or a number as a literal of its type."""
+        """A term's name, or a Python number as a literal of its type; a literal would lose the dtype of NumPy's."""
+        if type(x) not in (Term, float, int, bool):
+            raise TypeError(f"{x!r} has no literal.")
         return repr(x) if type(x) in (int, bool) else super().text(x)
 
     def where(self, condition: Any, a: Any, b: Any) -> Any:
@@ -91,6 +93,7 @@ class Term:
 
     __slots__ = ("name", "source")
     __hash__ = None  # type: ignore[assignment]  # == writes source, so a Term is no key
+    __array_ufunc__ = None  # a NumPy number on the left leaves the operator to the term
 
     def __init__(self, source: Source, name: str) -> None:
         self.source, self.name = source, name
