@@ -32,8 +32,9 @@ FLOORS = {
     "hypothesis_plugin": 6,
     "__init__": 7,
 }
-# Within a floor: the graph's node takes NumPy's protocols from the module that holds them.
-WITHIN = {("graph", "numpy_protocol")}
+# Within a floor: the graph's node takes NumPy's protocols from the module that holds them; the compiler takes apart and
+# puts together the trees of the transforms that it compiles.
+WITHIN = {("graph", "numpy_protocol"), ("compile", "calculus")}
 
 
 def part(path: Path) -> str:
