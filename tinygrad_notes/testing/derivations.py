@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -22,9 +24,11 @@ from .reports import DerivationError, DerivationReport, Link
 from .strategies import Shaped, inputs
 
 SEED = 20240229
-# So many inputs are tried in the search for a smaller counterexample: quickly in floats, or judged. Counted, not timed,
-# so that a report is always the same.
-_TRIALS = {"plainly_wrong": 500, "is_wrong": 100}
+# So many inputs of each size are tried in the search for a smaller counterexample: quickly in floats, or judged.
+# Counted, not timed, so that a report is always the same.
+_TRIALS = {"plainly_wrong": 150, "is_wrong": 40}
+
+_NUMERIC = (np.ndarray, np.generic, float, int)
 
 
 def check_derivation(
@@ -120,6 +124,10 @@ class Search:
         """Generate, judge, shrink, diagnose."""
         self._generate(self.inputs, self.chosen["max_examples"], self._count)
         wrong = [link for link in self.links.values() if link.status == WRONG]
+        returned = self.backward.returns
+        if returned is not None and not any(link.name in returned for link in wrong):
+            # What is not returned claims nothing; it is shown only where something wrong may follow from it.
+            return DerivationReport([link for link in self.links.values() if link.name in returned])
         if wrong:
             self._explain(wrong)
         return DerivationReport(list(self.links.values()))
@@ -172,29 +180,35 @@ class Search:
 
     def _smallest(self, name: str, fallback: dict[str, Any]) -> tuple[dict[str, Any], Outcome]:
         """The smallest input that shows a wrong link: found with plain floats, then confirmed."""
-        for is_wrong in (self.examiner.plainly_wrong, self.examiner.is_wrong):
-            predicate = partial(is_wrong, name)
-            try:
-                values = find(
-                    self.inputs,
-                    _within(_TRIALS[is_wrong.__name__], predicate),
-                    settings=self._settings(300, Phase.generate, Phase.shrink),
+        for is_wrong, trials in _TRIALS.items():
+            values = self._search(partial(getattr(self.examiner, is_wrong), name), trials)
+            if values is not None:
+                outcome = self.examiner.examine(values).get(name)
+                if outcome is not None and outcome.status == WRONG:
+                    return values, outcome
+        return fallback, self.examiner.examine(fallback)[name]
+
+    def _search(self, is_wrong: Callable[[dict[str, Any]], bool], trials: int) -> dict[str, Any] | None:
+        """The smallest input found for which a predicate holds: of small sizes first, each with so many trials."""
+        letters = _letters(self.specs) - self.sizes.keys()
+        for largest in range(1, self.chosen["largest"] + 1) if letters else [1]:
+            trial = _Trial(is_wrong, trials)
+            with contextlib.suppress(NoSuchExample, _Enough):
+                find(
+                    inputs(self.specs, largest, self.sizes),
+                    trial,
+                    settings=self._settings(trials, Phase.generate, Phase.shrink),
                     random=Random(self.chosen["seed"]),
                 )
-            except NoSuchExample:
-                continue
-            outcome = self.examiner.examine(values).get(name)
-            if outcome is not None and outcome.status == WRONG:
-                return values, outcome
-        return fallback, self.examiner.examine(fallback)[name]
+            if trial.smallest is not None:
+                return trial.smallest
+        return None
 
     # --- samples for the diagnosis ------------------------------------------------------------------------------------
 
     def _samples(self, count: int = 10) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Generic inputs with sizes that differ, and every name's value and right gradient there."""
-        letters = sorted(
-            {s for spec in self.specs.values() if isinstance(spec, Shaped) for s in spec.sizes if isinstance(s, str)}
-        )
+        letters = sorted(_letters(self.specs))
         drawn: list[dict[str, Any]] = []
         for shift in range(3):  # from 3 on, and not always the same: 1/m with m = 2 would look like 1/2
             distinct = {letter: self.sizes.get(letter, i + 3 + shift) for i, letter in enumerate(letters)}
@@ -224,12 +238,13 @@ class Search:
             if expected is None:
                 continue
             value, helpers = self.examiner.alone(link.name, known)
-            names = {k: v for k, v in (known | helpers).items() if k != link.name}
+            usable = {k: v for k, v in helpers.items() if callable(v) or isinstance(v, _NUMERIC)}
+            names = {k: v for k, v in (known | usable).items() if k != link.name}
             cases.append(Sample(names, expected))
             found.append(value)
         if not cases:
             return None
-        return diagnose(
+        diagnosis = diagnose(
             link.name,
             link.formula or None,
             cases,
@@ -237,20 +252,50 @@ class Search:
             scope=self.backward.scope,
             found=found,
         )
+        return diagnosis and self._with_names(diagnosis, samples[0])
+
+    def _with_names(self, diagnosis: Diagnosis, known: Mapping[str, Any]) -> Diagnosis:
+        """Say what a gradient is that the correction uses and the backward pass does not have."""
+        used = {n.id for n in ast.walk(ast.parse(diagnosis.correction)) if isinstance(n, ast.Name)}
+        new = sorted(n for n in used - self.examiner.names - self.examiner.texts.keys() if n in known)
+        if not new or self.backward.apart:
+            return diagnosis
+        words = "".join(f" ({n} is the gradient by {n[1:]}.)" for n in new)
+        return replace(diagnosis, words=diagnosis.words + words)
 
 
-def _within(trials: int, predicate: Callable[[dict[str, Any]], bool]) -> Callable[[dict[str, Any]], bool]:
-    """The predicate, which knows no new failure after so many trials, so that the search for a smaller one ends."""
-    answers: dict[bytes, bool] = {}
+class _Enough(BaseException):  # no Exception, which Hypothesis would take for a failure to shrink
+    """The search for a smaller input has had its trials."""
 
-    def asked(values: dict[str, Any]) -> bool:
-        key = b"".join(np.asarray(v).tobytes() + repr(np.shape(v)).encode() for v in values.values())
-        if key not in answers:
-            answers[key] = len(answers) < trials and predicate(values)
-        return answers[key]
 
-    return asked
+@dataclass
+class _Trial:
+    """A predicate that keeps the smallest input for which it holds, and ends the search after so many inputs."""
+
+    is_wrong: Callable[[dict[str, Any]], bool]
+    left: int
+    smallest: dict[str, Any] | None = None
+
+    def __call__(self, values: dict[str, Any]) -> bool:
+        if self.left <= 0:
+            raise _Enough
+        self.left -= 1
+        found = self.is_wrong(values)
+        if found and (self.smallest is None or _complexity(values) < _complexity(self.smallest)):
+            self.smallest = values
+        return found
+
+
+def _letters(specs: Mapping[str, Any]) -> set[str]:
+    return {s for spec in specs.values() if isinstance(spec, Shaped) for s in spec.sizes if isinstance(s, str)}
 
 
 def _size(values: Mapping[str, Any]) -> int:
     return sum(np.size(v) for v in values.values())
+
+
+def _complexity(values: Mapping[str, Any]) -> tuple[float, ...]:
+    """How hard an input is to read: its size, then fractions, numbers that are not 0, their size and minus signs."""
+    flat = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in values.values()])
+    measures = (flat != np.rint(flat), flat != 0, np.abs(flat), flat < 0)
+    return (_size(values), *(float(np.sum(m)) for m in measures))
