@@ -48,7 +48,7 @@ def check_derivation(
         forward: computes named intermediates and the loss from named inputs and returns them (`return locals()`).
         backward: takes any of these names and returns gradients `d<name>` (`return locals()`); or a mapping from
             `"d<name>"` to a function of intermediates and upstream gradients: then each link is given the right ones.
-        loss: the name of the scalar that is differentiated.
+        loss: the name of what is differentiated; if it has several elements, their sum is.
         settings: `max_examples` (100), `seed`, `largest` (4: the largest size of a letter).
         given_inputs: for every argument of forward an `arrays_of`, `labels`, `one_hot`, any Hypothesis strategy or a
             fixed array; and a number for each letter whose size is fixed (`n=3`).
@@ -57,14 +57,24 @@ def check_derivation(
         The report; `print` it.
 
     Raises:
-        TypeError, ValueError: inputs are missing, a name is asked for that forward does not have, the loss is no
-            scalar; the message says what to do.
+        TypeError, ValueError: inputs are missing, a name is asked for that forward does not have, there is no such
+            loss; the message says what to do.
     """
+    if settings is not None and not isinstance(settings, Mapping):
+        raise TypeError(
+            f"check_derivation: given settings={settings!r}; expected a mapping such as {{'max_examples': 20}}. "
+            "An argument of forward cannot be called settings."
+        )
     chosen = {"max_examples": 100, "seed": SEED, "largest": 4, **(settings or {})}
     if unknown := chosen.keys() - {"max_examples", "seed", "largest"}:
         raise TypeError(
             f"check_derivation: no setting {', '.join(sorted(unknown))}; there is max_examples, seed, largest."
         )
+    for name in ("max_examples", "largest"):
+        if not isinstance(chosen[name], int) or chosen[name] < 1:
+            raise ValueError(
+                f"check_derivation: given the setting {name}={chosen[name]!r}; expected a whole number of at least 1."
+            )
     parameters = list(inspect.signature(forward).parameters)
     if missing := [p for p in parameters if p not in given_inputs]:
         raise TypeError(
@@ -127,10 +137,13 @@ class Search:
         returned = self.backward.returns
         if returned is not None and not any(link.name in returned for link in wrong):
             # What is not returned claims nothing; it is shown only where something wrong may follow from it.
-            return DerivationReport([link for link in self.links.values() if link.name in returned])
+            return self._report([link for link in self.links.values() if link.name in returned])
         if wrong:
             self._explain(wrong)
-        return DerivationReport(list(self.links.values()))
+        return self._report(list(self.links.values()))
+
+    def _report(self, links: list[Link]) -> DerivationReport:
+        return DerivationReport(links, self.loss if self.examiner.summed else "")
 
     def _settings(self, examples: int, *phases: Phase) -> hypothesis_settings:
         return hypothesis_settings(

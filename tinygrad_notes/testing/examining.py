@@ -15,7 +15,7 @@ from ..ops import describe
 from ..tensor import Tensor
 from . import fields
 from .diagnosis import Network, raised
-from .formulas import Backward
+from .formulas import Backward, as_value
 from .judging import SHARPER, UNDECIDED, WRONG, Finding, judge_exactly, judge_floats
 from .locating import frozen, readings
 from .oracle import NotExactError, Oracle, UnclearError, is_rational, numbers
@@ -49,6 +49,7 @@ class Examiner:
         self.forward, self.backward, self.loss = forward, backward, loss
         self.texts = backward.texts
         self.names: frozenset[str] = frozenset()  # of the forward pass
+        self.summed = False  # whether the loss has several elements
 
     # --- the forward pass ---------------------------------------------------------------------------------------------
 
@@ -56,9 +57,14 @@ class Examiner:
         """The leaves, and everything that forward names, on nodes.
 
         Raises:
-            TypeError, ValueError: forward returns no mapping, or no scalar loss.
+            TypeError, ValueError: an input is no number or array; forward returns no mapping, or no loss.
         """
-        leaves = {k: kind(np.array(v, dtype=float), name=k) for k, v in values.items()}
+        leaves = {}
+        for k, v in values.items():
+            try:
+                leaves[k] = kind(np.array(v, dtype=float), name=k)
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"check_derivation: given {describe(v)} for {k}; expected numbers.") from error
         with np.errstate(all="ignore"):
             made = self.forward(**leaves)
         if not isinstance(made, Mapping):
@@ -70,8 +76,6 @@ class Examiner:
                 f"forward: no {self.loss!r} was computed from its inputs; it has {', '.join(known)}. "
                 "Say which name is the loss with loss=."
             )
-        if root.data.size != 1:
-            raise ValueError(f"forward: the loss {self.loss} has shape {root.shape}; expected a scalar: sum it.")
         if not self.names:
             self._check_names(known)
             self.names = frozenset(known)
@@ -102,6 +106,9 @@ class Examiner:
         leaves, known = self.record(values)
         traced, found = self._found(known)
         root = known[self.loss]
+        if root.data.size != 1:  # a loss for each example: the gradients are those of the sum
+            root = root.sum()
+            self.summed = True
         candidates = [v for v in found.values() if is_node(v)]
         reason = "python-flint or mpmath is needed for this loss: pip install 'tinygrad_notes[certify]'"
         outcomes = None
@@ -174,7 +181,7 @@ class Examiner:
         right = names if self.backward.apart else {}
         with np.errstate(all="ignore"):
             if not self.backward.steps:
-                found = dict(self._called(names))
+                found = {k: as_value(v) for k, v in self._called(names).items()}
                 return {k: v for k, v in found.items() if k not in names and self._judged(k, known)}
             return {k: v for k, v, _ in self.backward.values(names, right) if self._judged(k, known)}
 
@@ -260,7 +267,7 @@ class Examiner:
         with np.errstate(all="ignore"):
             try:
                 if not self.backward.steps:
-                    return self._called(names).get(name), {}
+                    return as_value(self._called(names).get(name)), {}
                 for done, value, env in self.backward.values(names, right):
                     if done == name:
                         return value, env

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import linecache
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import is_node
+from ..ops import describe
 from .tracing import ForeignError
 
 Names = dict[str, Any]
@@ -91,9 +94,29 @@ class Backward:
                     raise
                 known |= dict.fromkeys(step.binds, error)
             for name in step.texts:
-                yield name, known.get(name), known
+                yield name, as_value(known.get(name)), known
                 if name in right:
                     known[name] = right[name]
+
+
+class NoArrayError(TypeError):
+    """A formula gives something else than a number or an array."""
+
+
+def as_value(value: Any) -> Any:
+    """What a formula gives: a number, array or node; a list as an array; an exception if it is anything else.
+
+    Raises:
+        ForeignError: it is a list of nodes.
+    """
+    if isinstance(value, (int, float, np.ndarray, np.generic, Exception)) or is_node(value):
+        return value
+    try:
+        return np.array(value, dtype=float) if value is not None else NoArrayError("None")
+    except ForeignError:
+        raise
+    except (TypeError, ValueError):
+        return NoArrayError(describe(value))
 
 
 def formulas_of(backward: Callable[..., Any] | Mapping[str, Callable[..., Any]]) -> dict[str, str]:
@@ -116,6 +139,10 @@ def backward_of(backward: Callable[..., Any] | Mapping[str, Callable[..., Any]])
         TypeError: it is neither a function nor a mapping of functions, or takes `*arguments` without names.
     """
     if isinstance(backward, Mapping):
+        if not backward:
+            raise TypeError(
+                'backward: given an empty mapping; expected formulas, such as "dw": lambda dZ, x: dZ @ x.T.'
+            )
         steps, takes = [], set()
         for name, function in backward.items():
             if not callable(function):
@@ -173,31 +200,23 @@ def _tree(function: Callable[..., Any]) -> ast.Module | None:
 
 
 def _returned(function: Callable[..., Any]) -> str:
-    """The expression that a one-line function or lambda returns, as source; empty where it cannot be read."""
-    own = list(inspect.signature(function).parameters)
-    try:
-        source = textwrap.dedent(inspect.getsource(function)).strip()
-    except (OSError, TypeError):
+    """The expression that a lambda or a function of one line returns, as source; empty where it cannot be read."""
+    code = getattr(function, "__code__", None)
+    if code is None:
         return ""
-    for text in (source, "{" + source.rstrip(",") + "}", f"f({source.rstrip(',')})", source.rstrip(",)")):
-        try:
-            tree = ast.parse(text)
-        except SyntaxError:
-            continue
-        found = [
-            ast.unparse(n.body)
-            for n in ast.walk(tree)
-            if isinstance(n, ast.Lambda) and [a.arg for a in n.args.args] == own
-        ]
-        found += [
-            ast.unparse(n.body[-1].value)
-            for n in ast.walk(tree)
-            if isinstance(n, ast.FunctionDef)
-            and isinstance(n.body[-1], ast.Return)
-            and n.body[-1].value is not None
-            and len(n.body) == 1
-        ]
-        return found[0] if len(found) == 1 else ""
+    try:
+        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
+    except (SyntaxError, ValueError):  # no Python source, such as a notebook's magic
+        return ""
+    places = set(code.co_positions())
+    for node in ast.walk(tree):
+        body: Any = None
+        if isinstance(node, ast.Lambda):
+            body = node.body
+        elif isinstance(node, ast.FunctionDef) and len(node.body) == 1 and isinstance(node.body[0], ast.Return):
+            body = node.body[0].value
+        if body is not None and (body.lineno, body.end_lineno, body.col_offset, body.end_col_offset) in places:
+            return ast.unparse(body)
     return ""
 
 
@@ -218,6 +237,8 @@ def _statements(function: Callable[..., Any]) -> tuple[tuple[Step, ...], frozens
     if tree.body[0].decorator_list or not isinstance(body[-1], ast.Return) or body[-1].value is None:
         return cannot
     *body, last = body
+    assert isinstance(last, ast.Return)
+    assert last.value is not None
     if any(isinstance(n, _ELSEWHERE) or _named(n) in _OWN_FRAME for s in body for n in _within(s)):
         return cannot
     returned = _entries(last.value)
@@ -229,10 +250,7 @@ def _statements(function: Callable[..., Any]) -> tuple[tuple[Step, ...], frozens
     for statement in body:
         before = {name for names in bound for name in names}
         bound.append(tuple(dict.fromkeys(_bound(statement, before | parameters, parameters))))
-    computed = {}
-    for key, value in returned.items():
-        if _named(value) != key:
-            computed[key] = value
+    computed = {key: value for key, value in returned.items() if _named(value) != key}
     local = {name for names in bound for name in names}
     if computed.keys() & (local | parameters):
         return cannot

@@ -66,9 +66,11 @@ class DerivationReport:
 
     Attributes:
         links: one for each gradient.
+        summed: the name of the loss if it has several elements, of which the sum is differentiated; else empty.
     """
 
     links: list[Link]
+    summed: str = ""
 
     @property
     def ok(self) -> bool:
@@ -99,6 +101,15 @@ class DerivationReport:
         """The smallest input that shows the first mistake."""
         return self._first.counterexample if self._first is not None else None
 
+    def _undecided(self) -> list[str]:
+        """Why inputs stayed undecided, the most frequent reasons first."""
+        of: dict[str, dict[str, int]] = {}
+        for link in self.links:
+            for note, count in link.notes.items():
+                of.setdefault(note, {})[link.name] = count
+        ranked = sorted(of.items(), key=lambda item: -sum(item[1].values()))
+        return [f"undecided ({', '.join(names)}): {note.rstrip('.')}." for note, names in ranked[:3]]
+
     def __getitem__(self, name: str) -> Link:
         for link in self.links:
             if link.name == name:
@@ -118,6 +129,10 @@ class DerivationReport:
         for link in self.links:
             if link.status == WRONG:
                 lines += ["", *_explained(link)]
+        if reasons := self._undecided():
+            lines += ["", *reasons]
+        if self.summed:
+            lines += ["", f"{self.summed} has several elements: the gradients are those of their sum."]
         return "\n".join(lines)
 
 

@@ -167,4 +167,5 @@ def raised(error: Exception) -> str:
     """What a formula raises, on one line."""
     line = " ".join(str(error).split()).rstrip(".")
     name = type(error).__name__.removeprefix("Op")  # an op's ValueError is a ValueError
-    return f"it raises {name}: {line if len(line) <= 200 else line[:199] + '…'}"
+    line = line if len(line) <= 200 else line[:199] + "…"
+    return f"it is {line}, no number or array" if name == "NoArrayError" else f"it raises {name}: {line}"
