@@ -122,7 +122,8 @@ def _imported(file: Path) -> Iterator[ModuleType]:
         # Compiled here and not by the loader, which would write its __pycache__ beside the user's file.
         code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
     except SyntaxError as error:
-        raise UserError(f"{file}, line {error.lineno}: it is no Python: {error.msg}") from error
+        where = f"{file}, line {error.lineno}" if error.lineno else f"{file}"
+        raise UserError(f"{where}: it is no Python: {error.msg}") from error
     except ValueError as error:
         raise UserError(f"{file}: it is no Python: {error}") from error
     before = dict(sys.modules)
@@ -155,7 +156,8 @@ def _stands_in(module: ModuleType, folder: str) -> bool:
 def _line_in(file: Path, error: BaseException) -> int | None:
     """The last line of the file that an error passed through."""
     frames = traceback.extract_tb(error.__traceback__)
-    return next((f.lineno for f in reversed(frames) if f.filename == str(file.resolve())), None)
+    line = next((f.lineno for f in reversed(frames) if f.filename == str(file.resolve())), None)
+    return _line_in(file, error.__cause__) if line is None and error.__cause__ is not None else line
 
 
 def _one_line(error: BaseException) -> str:

@@ -129,11 +129,14 @@ class Search:
         self.inputs = inputs(self.specs, self.chosen["largest"], self.sizes)
         self.links: dict[str, Link] = {}
         self.first_bad: dict[str, dict[str, Any]] = {}
+        self.failed: dict[str, Exception] = {}
 
     def run(self) -> DerivationReport:
         """Generate, judge, shrink, diagnose."""
         self._generate(self.inputs, self.chosen["max_examples"], self._count)
         wrong = [link for link in self.links.values() if link.status == WRONG]
+        if self.failed and not wrong:
+            raise next(iter(self.failed.values()))
         returned = self.backward.returns
         if returned is not None and not any(link.name in returned for link in wrong):
             # What is not returned claims nothing; it is shown only where something wrong may follow from it.
@@ -172,6 +175,7 @@ class Search:
                 kept = self.first_bad.setdefault(name, values)
                 if _size(values) < _size(kept):
                     self.first_bad[name] = values
+        self.failed |= self.examiner.failed
 
     def _explain(self, wrong: Sequence[Link]) -> None:
         samples = self._samples()

@@ -50,6 +50,7 @@ class Examiner:
         self.texts = backward.texts
         self.names: frozenset[str] = frozenset()  # of the forward pass
         self.summed = False  # whether the loss has several elements
+        self.failed: dict[str, Exception] = {}  # helpers that fail, though no gradient need be wrong by it
 
     # --- the forward pass ---------------------------------------------------------------------------------------------
 
@@ -65,8 +66,14 @@ class Examiner:
                 leaves[k] = kind(np.array(v, dtype=float), name=k)
             except (TypeError, ValueError) as error:
                 raise TypeError(f"check_derivation: given {describe(v)} for {k}; expected numbers.") from error
-        with np.errstate(all="ignore"):
-            made = self.forward(**leaves)
+        try:
+            with np.errstate(all="ignore"):
+                made = self.forward(**leaves)
+        except ForeignError as error:
+            raise TypeError(
+                f"forward: it cannot be recorded, for {error}; use operators, NumPy's functions or this project's ops "
+                "on its inputs as they come."
+            ) from error
         if not isinstance(made, Mapping):
             raise TypeError(f"forward: it returned {describe(made)}; expected its names, by `return locals()`.")
         known: dict[str, Any] = {**leaves, **made}
@@ -137,10 +144,10 @@ class Examiner:
             found = self._own(known)
         except Exception:
             return False, self._own_in_floats(known)
-        failing = {name for name, value in found.items() if isinstance(value, Exception)}
+        failing = {name for name, value in (found | self.failed).items() if isinstance(value, Exception)}
         if failing:
             in_floats = self._own_in_floats(known)
-            if any(not isinstance(in_floats.get(name), Exception) for name in failing):
+            if any(not isinstance((in_floats | self.failed).get(name), Exception) for name in failing):
                 return False, in_floats
         return True, found
 
@@ -183,7 +190,10 @@ class Examiner:
             if not self.backward.steps:
                 found = {k: as_value(v) for k, v in self._called(names).items()}
                 return {k: v for k, v in found.items() if k not in names and self._judged(k, known)}
-            return {k: v for k, v, _ in self.backward.values(names, right) if self._judged(k, known)}
+            values = {k: v for k, v, _ in self.backward.values(names, right)}
+        judged = {k for k in values if self._judged(k, known)}
+        self.failed = {k: v for k, v in values.items() if isinstance(v, Exception) and k not in judged}
+        return {k: as_value(v) for k, v in values.items() if k in judged}
 
     def _called(self, names: Mapping[str, Any]) -> Mapping[str, Any]:
         assert self.backward.whole is not None
@@ -270,7 +280,7 @@ class Examiner:
                     return as_value(self._called(names).get(name)), {}
                 for done, value, env in self.backward.values(names, right):
                     if done == name:
-                        return value, env
+                        return as_value(value), env
             except Exception as error:
                 return error, {}
         return None, {}

@@ -94,7 +94,7 @@ class Backward:
                     raise
                 known |= dict.fromkeys(step.binds, error)
             for name in step.texts:
-                yield name, as_value(known.get(name)), known
+                yield name, known.get(name), known
                 if name in right:
                     known[name] = right[name]
 
