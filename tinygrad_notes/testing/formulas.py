@@ -140,9 +140,7 @@ def backward_of(backward: Callable[..., Any] | Mapping[str, Callable[..., Any]])
     """
     if isinstance(backward, Mapping):
         if not backward:
-            raise TypeError(
-                'backward: given an empty mapping; expected formulas, such as "dw": lambda dZ, x: dZ @ x.T.'
-            )
+            raise TypeError('backward: given no formulas; expected some, such as {"dw": lambda dZ, x: dZ @ x.T}.')
         steps, takes = [], set()
         for name, function in backward.items():
             if not callable(function):
@@ -234,7 +232,7 @@ def _statements(function: Callable[..., Any]) -> tuple[tuple[Step, ...], frozens
     if tree is None or not isinstance(tree.body[0], ast.FunctionDef) or not inspect.isfunction(function):
         return cannot
     body = list(tree.body[0].body)
-    if tree.body[0].decorator_list or not isinstance(body[-1], ast.Return) or body[-1].value is None:
+    if hasattr(function, "__wrapped__") or not isinstance(body[-1], ast.Return) or body[-1].value is None:
         return cannot
     *body, last = body
     assert isinstance(last, ast.Return)

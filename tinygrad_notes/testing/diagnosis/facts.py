@@ -165,7 +165,10 @@ def _same(x: Any, y: Any) -> bool:
 
 def raised(error: Exception) -> str:
     """What a formula raises, on one line."""
-    line = " ".join(str(error).split()).rstrip(".")
+    line = " ".join(str(error).split())
+    if error.__cause__ is not None:  # NumPy's own words, which the op's error repeats
+        line = line.replace(f" ({' '.join(str(error.__cause__).split())})", "")
+    line = line.rstrip(".")
     name = type(error).__name__.removeprefix("Op")  # an op's ValueError is a ValueError
     line = line if len(line) <= 200 else line[:199] + "…"
     return f"it is {line}, no number or array" if name == "NoArrayError" else f"it raises {name}: {line}"
