@@ -224,7 +224,7 @@ def by_the_math_module(x, y, w, a):
 @right(scalar)
 def other_names(x, y, w, z, a):
     error = (a - y) / np.cosh(z) ** 2
-    return dict(dz=error, dw=error * x, db=error)
+    return dict(dz=error, dw=error * x, db=error)  # noqa: C408 - a style that is read, too
 
 
 @right(rows)

@@ -172,8 +172,8 @@ dw2  dZ2 @ a1  wrong  10 inputs
 dw2 is wrong: a1 should be transposed.
   probably meant: dw2 = dZ2 @ a1.T
   smallest case: x=[[0, 0]], y=[[0, 0]], w1=[[0]], b1=[[0]], w2=[[0]], b2=[[0]]
-  there it raises ValueError: matmul: given Tensor (1, 2) of float64 and Tensor a1 (1, 2) of float64; expected matrices \
-(or vectors, or stacks of matrices) whose inner sizes agree: (…, n, k) @ (…, k, m)
+  there it raises ValueError: matmul: given Tensor (1, 2) of float64 and Tensor a1 (1, 2) of float64; expected \
+matrices (or vectors, or stacks of matrices) whose inner sizes agree: (…, n, k) @ (…, k, m)
 """
 
 
