@@ -46,8 +46,9 @@ def check_derivation(
 
     Args:
         forward: computes named intermediates and the loss from named inputs and returns them (`return locals()`).
-        backward: takes any of these names and returns gradients `d<name>` (`return locals()`); or a mapping from
-            `"d<name>"` to a function of intermediates and upstream gradients: then each link is given the right ones.
+        backward: takes any of these names and returns gradients `d<name>` (`return locals()`, or those it returns in a
+            dictionary); or a mapping from `"d<name>"` to a function of intermediates and upstream gradients: then each
+            link is given the right ones.
         loss: the name of what is differentiated; if it has several elements, their sum is.
         settings: `max_examples` (100), `seed`, `largest` (4: the largest size of a letter).
         given_inputs: for every argument of forward an `arrays_of`, `labels`, `one_hot`, any Hypothesis strategy or a
@@ -198,8 +199,8 @@ class Search:
     def _smallest(self, name: str, fallback: dict[str, Any]) -> tuple[dict[str, Any], Outcome]:
         """The smallest input that shows a wrong link: found with plain floats, then confirmed."""
         for is_wrong, trials in _TRIALS.items():
-            values = self._search(partial(getattr(self.examiner, is_wrong), name), trials)
-            if values is not None:
+            predicate = partial(getattr(self.examiner, is_wrong), name)
+            if predicate(fallback) and (values := self._search(predicate, trials)) is not None:
                 outcome = self.examiner.examine(values).get(name)
                 if outcome is not None and outcome.status == WRONG:
                     return values, outcome
