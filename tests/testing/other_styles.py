@@ -444,6 +444,14 @@ def no_weight_decay(X, Y, W, P):
     return {"dZ": dZ, "dW": X.T @ dZ, "db": dZ.sum(axis=0)}
 
 
+@wrong(perceptron, dZ="changed in place")
+def an_array_under_two_names(x, y, a):
+    da = a
+    da -= y
+    dZ = da * a * (1 - a)
+    return locals()
+
+
 @wrong(line, db="factor")
 def two_left_out_in_a_loop(x, y, w, b):
     dw, db = 0.0, 0.0

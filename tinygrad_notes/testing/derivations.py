@@ -270,6 +270,11 @@ class Search:
             scope=self.backward.scope,
             found=found,
         )
+        if diagnosis is None and self.backward.in_place:
+            words = (
+                "its formula is right, but a statement before it changes an array that it uses in place; copy it first."
+            )
+            return Diagnosis("changed in place", words)
         return diagnosis and self._with_names(diagnosis, samples[0])
 
     def _with_names(self, diagnosis: Diagnosis, known: Mapping[str, Any]) -> Diagnosis:

@@ -149,6 +149,11 @@ class Examiner:
             in_floats = self._own_in_floats(known)
             if any(not isinstance((in_floats | self.failed).get(name), Exception) for name in failing):
                 return False, in_floats
+        elif self.backward.in_place:
+            # Arrays are changed in place and nodes are not: what another name sees of that shows on arrays only.
+            in_floats = self._own_in_floats(known)
+            if any(_differ(value, np.asarray(_data(found[name]))) for name, value in in_floats.items()):
+                return False, in_floats
         return True, found
 
     def _gradient_leaves(self, known: Mapping[str, Any]) -> dict[str, Traced]:
@@ -353,6 +358,11 @@ def _named_parents(node: Node, names: Mapping[int, str]) -> list[str]:
         elif is_node(p) and p.op is not None:
             found += _named_parents(p, names)
     return found
+
+
+def _data(value: Any) -> Any:
+    """The array of a node; anything else as it is."""
+    return value.data if is_node(value) else value
 
 
 def _differ(value: Any, expected: Any) -> bool:

@@ -48,6 +48,7 @@ class Backward:
         scope: the globals, closure and defaults that the formulas see.
         optional: the parameters that have a default.
         rest: the parameter that takes all other names (`**names`), if there is one.
+        in_place: whether a statement may change an array, as `dZ -= y` does.
     """
 
     steps: tuple[Step, ...]
@@ -58,6 +59,7 @@ class Backward:
     scope: Mapping[str, Any]
     optional: frozenset[str] = frozenset()
     rest: str = ""
+    in_place: bool = False
 
     @property
     def texts(self) -> dict[str, str]:
@@ -156,7 +158,8 @@ def backward_of(backward: Callable[..., Any] | Mapping[str, Callable[..., Any]])
     needed, defaults, rest = _parameters(backward, "backward")
     steps_of, returns = _statements(backward)
     scope = {**scope_of(backward), **defaults}
-    return Backward(steps_of, tuple(needed), returns, False, backward, scope, frozenset(defaults), rest)
+    in_place = _changes_arrays(backward)
+    return Backward(steps_of, tuple(needed), returns, False, backward, scope, frozenset(defaults), rest, in_place)
 
 
 def _parameters(function: Callable[..., Any], what: str) -> tuple[list[str], Names, str]:
@@ -265,6 +268,17 @@ def _statements(function: Callable[..., Any]) -> tuple[tuple[Step, ...], frozens
         run = _run(_compiled(ast.fix_missing_locations(ast.Module([assign], [])), first, filename))
         steps.append(Step((key,), {key: ast.unparse(value)}, run))
     return tuple(steps), (frozenset(returned) if returned else None)
+
+
+def _changes_arrays(function: Callable[..., Any]) -> bool:
+    """Whether a statement may change an array in place; unknown source may."""
+    tree = _tree(function)
+    return tree is None or any(
+        isinstance(n, ast.AugAssign)
+        or (isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store))
+        or (isinstance(n, ast.Expr) and isinstance(n.value, ast.Call))
+        for n in ast.walk(tree)
+    )
 
 
 def _compiled(tree: ast.Module, first: int, filename: str) -> Any:

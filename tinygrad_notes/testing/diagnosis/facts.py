@@ -16,7 +16,7 @@ class Diagnosis:
     Attributes:
         kind: `sign`, `factor`, `missing slope`, `extra slope`, `evaluated at`, `transposed`, `swapped product`,
             `not summed`, `averaged`, `operand`, `elementwise product`, `missing term`, `extra term`, `per-example`,
-            `shape` or `unknown`.
+            `shape`, `changed in place` or `unknown`.
         words: for a learner; they continue "dZ1 is wrong: …".
         correction: the right formula as source; empty if none was found.
     """
