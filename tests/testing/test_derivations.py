@@ -310,6 +310,20 @@ def test_a_name_that_begins_with_d_is_no_gradient():
     assert [link.name for link in report.links] == ["dd", "dx"]
 
 
+def test_a_function_that_cannot_be_taken_apart_changes_no_samples():
+    def early(x, z):
+        if np.ndim(x) == 9:
+            return {}
+        z *= 2
+        z *= 2
+        return {"dx": z / (2 * x)}
+
+    report = check_derivation(square, early, x=reals(1, 3), settings=FEW)
+    assert (report.wrong, report.ok) == ([], True)
+    report = check_derivation(square, lambda x: {"dx": x}, x=reals(1, 3), settings=FEW)
+    assert str(report.diagnosis) == "it lacks the factor 2."
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 

@@ -152,7 +152,7 @@ class Examiner:
         elif self.backward.in_place:
             # Arrays are changed in place and nodes are not: what another name sees of that shows on arrays only.
             in_floats = self._own_in_floats(known)
-            if any(_differ(value, np.asarray(_data(found[name]))) for name, value in in_floats.items()):
+            if any(_differ(v, np.asarray(_data(found[k]))) for k, v in in_floats.items() if k in found):
                 return False, in_floats
         return True, found
 
@@ -203,7 +203,8 @@ class Examiner:
     def _called(self, names: Mapping[str, Any]) -> Mapping[str, Any]:
         assert self.backward.whole is not None
         try:
-            given = self.backward.whole(**self.backward.arguments(names))
+            own = {k: np.array(v) if isinstance(v, np.ndarray) else v for k, v in names.items()}  # it may change them
+            given = self.backward.whole(**self.backward.arguments(own))
         except ForeignError:
             raise
         except Exception as error:
