@@ -57,7 +57,9 @@ def derive(
     """
     root = check_root(loss)
     letters = Letters(topological_order(root), names or {})
-    return Derivation(letters, _wanted(letters, wrt), numbers)
+    wanted = _wanted(letters, wrt)
+    letters.choose_sizes(wanted)
+    return Derivation(letters, wanted, numbers)
 
 
 def _wanted(letters: Letters, wrt: Any) -> list[Node]:
@@ -74,7 +76,7 @@ def _wanted(letters: Letters, wrt: Any) -> list[Node]:
         return found
     chosen = []
     there = {n: x for n, x in letters.things.items() if is_node(x) and x.requires_grad and x is not letters.order[-1]}
-    for item in [wrt] if is_node(wrt) or isinstance(wrt, str) else wrt:
+    for item in wrt if isinstance(wrt, list | tuple) else [wrt]:
         node = there.get(item) if isinstance(item, str) else item
         if not isinstance(item, str) and not is_node(item):
             raise TypeError(f"derive: wrt has {describe(item)}; expected nodes of the graph or their names.")

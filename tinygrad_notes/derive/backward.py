@@ -97,7 +97,10 @@ class Backward:
             if self.letters.name(x):
                 found = Formula(self.sheet, self.symbol(x), self.shape(x))
             elif (number := self.letters.number(x)) is not None:
-                found = self.sheet.formula(number)
+                found = Formula(self.sheet, algebra.expression(number), self.shape(x))
+            elif id(x) in self.letters.follows:
+                thing, computed = self.letters.follows[id(x)]
+                found = computed(self.read(thing))
             else:
                 found = self.sheet.clean(self._made(x))
             self._read[id(x)] = found
@@ -129,13 +132,13 @@ class Backward:
         return Formula(self.sheet, found.expr, self.shape(node))
 
     def _read_argument(self, x: Any) -> Any:
-        known = self.letters.name(x) or self.letters.number(x) is not None
+        known = self.letters.name(x) or self.letters.number(x) is not None or id(x) in self.letters.follows
         return self.read(x) if known or (is_node(x) and x.op is not None) else None
 
     def _note_probabilities(self) -> None:
         """Constants that sum to 1 along an axis, as one-hot labels do."""
         for name, x in self.letters.things.items():
-            if is_node(x) and (x.op is not None or x.requires_grad):
+            if is_node(x) and (x.op is not None or x in self.leads):
                 continue
             data = np.asarray(x.data if is_node(x) else x)
             if not data.size or not np.issubdtype(data.dtype, np.number) or data.min() < 0:

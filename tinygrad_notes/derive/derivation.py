@@ -325,9 +325,9 @@ def _identifiers(code: str) -> set[str]:
 def _numbers_text(g: Any) -> str:
     data = np.asarray(g.data if is_node(g) else g, dtype=float)
     if not data.shape:
-        return f"{float(data):.4g}"
+        return f"{float(data):.4g}".replace("-", "−")
     shown = np.array2string(data, precision=4, threshold=24, edgeitems=2, separator=", ", max_line_width=10**6)
-    return " ".join(shown.split())
+    return " ".join(shown.split()).replace("-", "−")
 
 
 def _numbers_latex(g: Any) -> str:

@@ -34,6 +34,11 @@ class Formula:
         def __truediv__(self, other: Any, /) -> Any: ...
         def __pow__(self, other: Any, /) -> Any: ...
 
+    @property
+    def T(self) -> Any:  # noqa: N802  # NumPy's name
+        """The transpose."""
+        return self.sheet.permute_dims(self)
+
     def __neg__(self) -> Formula:
         return Formula(self.sheet, -self.expr, self.shape)
 

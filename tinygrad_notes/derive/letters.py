@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import keyword
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,24 @@ import numpy as np
 from ..graph import Node, is_node
 from ..ops import describe
 from ..ops.activations import cross_entropy, one_minus
+from ..ops.arithmetic import add, subtract
 from ..ops.namespaces import is_number, shape_of
+from ..ops.products import matmul
 from .sizes import Axes
 
 COMPLEMENTS = {one_minus: (0, 1), cross_entropy: (1, 2)}
 """Ops that are given 1 − a as a constant of its own, computed without cancellation: which arguments a and 1 − a are."""
+
+
+# How a constant may come from data: what is computed from data alone is not recorded.
+FOLLOWS: tuple[Callable[[Any], Any], ...] = (
+    lambda y: 1 - y,
+    lambda y: -y,
+    lambda y: y.T,
+    lambda y: 2 * y,
+    lambda y: 2 * y - 1,
+    lambda y: y * y,
+)
 
 
 class DeriveError(ValueError):
@@ -45,6 +58,7 @@ class Letters:
         order: the nodes, each after its parents.
         axes: the axes that have one size.
         things: for every name the node or constant array that has it.
+        follows: by id, for constants without a name, the named one that they were computed from, and how.
 
     Raises:
         DeriveError: a parameter has no name, two things have one, or a name cannot be written in a formula.
@@ -54,19 +68,22 @@ class Letters:
         self.order = order
         self.axes = Axes(order)
         self.things: dict[str, Any] = {}
+        self.follows: dict[int, tuple[Any, Callable[[Any], Any]]] = {}
         self._names: dict[int, str] = {}
         self._given = {k: v for k, v in names.items() if is_node(v) or (hasattr(v, "shape") and shape_of(v))}
         root = order[-1]
+        invented = (
+            self._invented(root) if not any(self._name(n) for n in order if n.op is not None and n is not root) else {}
+        )
         for node in order:
             for p in shown_parents(node) if node.op is not None else ():
                 if p.op is None if is_node(p) else shape_of(p):
                     self._enter(p)
-            if node.op is not None and (name := self._name(node)):
+            if node.op is not None and (name := self._name(node) or invented.get(id(node))):
                 self._call(node, name)
         if self.name(root) is None:
             self._call(root, "L" if "L" not in self.things else "loss")
         self._sizes: dict[tuple[int, int], str] = {}
-        self._choose_sizes()
 
     # --- names --------------------------------------------------------------------------------------------------------
 
@@ -82,6 +99,26 @@ class Letters:
             return x.name  # type: ignore[no-any-return]  # is_node says that it is one
         same = (k for k, v in self._given.items() if not is_node(v) and np.array_equal(v, x))
         return next(same, None)
+
+    def _invented(self, root: Node) -> dict[int, str]:
+        """The chapters' letters for a network whose steps have no names: Z1 = w1 x + b1, a1 = f(Z1), and so on."""
+        users: dict[int, list[Node]] = {}
+        for node in self.order:
+            for p in node.parents if node.op is not None else ():
+                users.setdefault(id(p), []).append(node)
+        found: dict[int, str] = {}
+        products = [n for n in self.order if n.op is matmul and n.requires_grad]
+        for i, node in enumerate(products if len(products) > 1 else [], start=1):
+            z = node
+            while len(users.get(id(z), [])) == 1 and users[id(z)][0].op in (add, subtract):
+                (z,) = users[id(z)]
+            found[id(z)] = f"Z{i}"
+            after = users.get(id(z), [])
+            unary = len(after) == 1 and after[0].op is not None and after[0].op.elementwise and after[0].op.arity == 1
+            if unary and after[0] is not root and after[0].shape == z.shape and users.get(id(after[0])):
+                found[id(after[0])] = f"a{i}"
+        found.pop(id(root), None)
+        return found
 
     def _call(self, x: Any, name: str) -> None:
         if self._names.get(id(x)) == name:
@@ -99,27 +136,46 @@ class Letters:
         if id(x) in self._names:
             return
         name = self._name(x)
-        if name is None and is_node(x):
-            if x.requires_grad:
-                raise DeriveError(
-                    f'derive: {describe(x)} has no name; give it one with .named("w") or name="w", or give names=.'
-                )
-            if not x.shape:
-                return  # a constant number stands for itself
+        if name is None and is_node(x) and x.requires_grad:
+            raise DeriveError(
+                f'derive: {describe(x)} has no name; give it one with .named("w") or name="w", or give names=.'
+            )
+        if name is None and (self._follows(x) or self.number(x) is not None):
+            return
         if name is None:
             taken = self.things.keys() | self._given.keys()
-            name = next(c for c in (f"c{i}" for i in range(1, 10**6)) if c not in taken)
+            name = next(c for c in self._letters_for(x) if c not in taken)
         self._call(x, name)
+
+    def _letters_for(self, x: Any) -> Iterator[str]:
+        """Letters for data without a name: x for what weights multiply, y for the rest; then c1, c2, …"""
+        multiplied = any(n.op is matmul and any(p is x for p in n.parents) for n in self.order)
+        yield "x" if multiplied else "y"
+        yield from (f"c{i}" for i in itertools.count(1))
+
+    def _follows(self, x: Any) -> bool:
+        """Note that a constant without a name was computed from one that has one, as 1 − y from y."""
+        data = np.asarray(x.data if is_node(x) else x)
+        named = {k: v for k, v in {**self._given, **self.things}.items() if not (is_node(v) and v.op is not None)}
+        for name, thing in named.items():
+            known = np.asarray(thing.data if is_node(thing) else thing)
+            if known.dtype.kind != "f" or thing is x:
+                continue
+            for formula in FOLLOWS if known.ndim else FOLLOWS[:2]:  # a single number may be many things
+                found = formula(known)
+                if found.shape == data.shape and np.array_equal(found, data):
+                    if name not in self.things:
+                        self._call(thing, name)
+                    self.follows[id(x)] = (thing, formula)
+                    return True
+        return False
 
     # --- sizes --------------------------------------------------------------------------------------------------------
 
-    def _choose_sizes(self) -> None:
+    def choose_sizes(self, parameters: Sequence[Node]) -> None:
         """m for the batch, an axis that no parameter has; n, k, h, … for the others, in the order of the graph."""
-        parameters: list[Any] = []
-        data: list[Any] = []
-        for x in self.things.values():
-            if not is_node(x) or x.op is None:
-                (parameters if is_node(x) and x.requires_grad else data).append(x)
+        known = {id(p) for p in parameters}
+        data = [x for x in self.things.values() if not (is_node(x) and x.op is not None) and id(x) not in known]
         fixed = {self.axes.of(x, i) for x in parameters for i, n in enumerate(x.shape) if n != 1}
         free = [c for c in "mnkhpqrs" if c not in self.things]
         for x in [*data, *self.things.values()]:
@@ -146,10 +202,13 @@ class Letters:
         raise KeyError(letter)
 
     def number(self, x: Any) -> float | None:
-        """The number that a constant without a name stands for."""
+        """The number that a constant without a name stands for: its own, or 1 where it is the cotangent of a sum."""
         if is_number(x):
             return float(x)
-        data = x.data if is_node(x) else x
-        if self.name(x) is None and math.prod(shape_of(data)) == 1 and not shape_of(data):
-            return float(data)
-        return None
+        if self.name(x) is not None or id(x) in self.follows or (is_node(x) and (x.op is not None or x.requires_grad)):
+            return None
+        data = np.asarray(x.data if is_node(x) else x)
+        if not data.size or data.dtype.kind != "f":
+            return None
+        spread = all(step == 0 or n == 1 for step, n in zip(data.strides, data.shape, strict=True))
+        return float(data.flat[0]) if spread or bool((abs(data) == 1).all() and (data == data.flat[0]).all()) else None

@@ -185,6 +185,13 @@ class Matrices(Sheet):
             return Formula(self, sympy().S.Zero, shape)
         if a.shape[-1:] == (1,) and b.ndim == 2 and (left == 1 or right == 1):  # a number by a row, a column by one
             return Formula(self, outside * left * right, shape)
+        if a.ndim == b.ndim == 2 and a.shape[-1] != 1:
+            if not self._along((1,), 2)(self.natural(left)):  # constant along what is summed
+                total = self.sum(Formula(self, right, b.shape), axis=0, keepdims=True)
+                return Formula(self, outside * left * total.expr, shape)
+            if not self._along((0,), 2)(self.natural(right)):
+                total = self.sum(Formula(self, left, a.shape), axis=1, keepdims=True)
+                return Formula(self, outside * right * total.expr, shape)
         x, y = (self.solid(Formula(self, e, f.shape)) for e, f in ((left, a), (right, b)))
         made_x, made_y = self._lift(x), self._lift(y)
         if made_x == "column" and made_y == "row":

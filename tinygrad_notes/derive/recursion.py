@@ -93,9 +93,8 @@ class _Forms:
     ) -> tuple[Group, dict[tuple[str, int], str]] | None:
         """The series that this step belongs to if a name without an index, such as x, is a_0."""
         stem, at = indexed(step.name) or ("", 0)
-        here = self.text.meanings(step.simplified.expr)
-        bare = [m.name for m in here if isinstance(m, Name) and m.name not in self.letters.things.keys() - {m.name}]
-        bare = [n for n in dict.fromkeys(bare) if indexed(n) is None]
+        here = dict.fromkeys(m.name for m in self.text.meanings(step.simplified.expr) if isinstance(m, Name))
+        bare = [n for n in here if getattr(self.letters.things[n], "op", None) is None]
         for (of, form), group in series.items():
             if of != stem or group.indices[-1] != at + 1:
                 continue

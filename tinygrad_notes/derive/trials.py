@@ -52,7 +52,12 @@ class Trials:
 
         def again(x: Any) -> Any:
             if id(x) not in made:
-                if is_node(x):
+                if id(x) in self.letters.follows:
+                    thing, computed = self.letters.follows[id(x)]
+                    source = again(thing)
+                    data = computed(source.data if is_node(source) else source)
+                    made[id(x)] = type(x)(data, requires_grad=False) if is_node(x) else data
+                elif is_node(x):
                     kind: Any = Value if isinstance(x, Value) else Tensor
                     constant = self.letters.name(x) is None  # a number, or 1 − a, which `complement` replaces
                     data = x.data if constant else fresh(x.data, random)

@@ -181,6 +181,9 @@ class Writing(ABC):
                 if factor.is_Add and sum(_is_negative(t) for t in factor.args) * 2 >= len(factor.args):
                     above[i], coefficient = sympy().Add(*(-t for t in factor.args)), -coefficient
                     break
+        flipped = [(side, i) for side in (above, below) for i, f in enumerate(side) if f.is_Add and _below_zero(f)]
+        for side, i in flipped[: len(flipped) // 2 * 2]:  # (y − 1)/(a − 1) is (1 − y)/(1 − a)
+            side[i] = sympy().Add(*(-t for t in side[i].args))
         negative, coefficient = bool(coefficient.is_negative), abs(coefficient)
         if coefficient.is_Rational and coefficient.q != 1:
             below.append(sympy().Integer(coefficient.q))
@@ -315,6 +318,10 @@ def _names_of(meaning: Any) -> tuple[str, ...]:
 
 def _is_negative(term: Any) -> bool:
     return bool(term.as_coeff_Mul()[0].is_negative)
+
+
+def _below_zero(total: Any) -> bool:
+    return bool(total.as_coeff_Add()[0].is_negative)
 
 
 def symbol_of(op: str) -> str:
