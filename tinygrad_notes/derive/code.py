@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .formula import broadcast
 from .symbols import Structure
 from .text import index
 from .writing import ATOM, COMPARISONS, LOGIC, MATMUL, POWER, PRODUCT, SUM, Piece, Writing, symbol_of
@@ -122,6 +123,16 @@ class Code(Writing):
             e = f"{self._np('exp')}({self(args[0])})"
             return f"{e} / {e}.sum(axis={params['axis']}, keepdims=True)", PRODUCT
         return self._own(made), ATOM
+
+    def shape(self, expr: Any) -> tuple[int, ...]:
+        """The shape of what the code computes: a row is written as the vector that it is made of."""
+        made = [(s, self.sheet.meaning[s]) for s in expr.free_symbols]
+        return broadcast(
+            *(
+                self.sheet.natural(m.args[0]) if isinstance(m, Structure) and m.op == "row" else self.sheet.natural(s)
+                for s, m in made
+            )
+        )
 
     def _sum_over(self, made: Structure) -> str:
         axes, keep = made.params["axis"], made.params["keepdims"]

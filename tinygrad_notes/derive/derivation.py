@@ -148,7 +148,7 @@ class Derivation:
         right = code(formula.expr)
         if is_mask(formula.expr):
             right = f"1.0 * {right}"
-        natural = self._sheet.natural(formula.expr)
+        natural = code.shape(formula.expr)
         if natural != tuple(step.node.shape):
             code.used.add("np")
             right = f"np.broadcast_to({right}, {step.name}.shape)"

@@ -51,12 +51,12 @@ class Formula:
     def __getitem__(self, index: Any) -> Any:
         return self.sheet.structural(TABLE["getitem"], [self], {"index": index})
 
-    # A formula holds at points in general position: two numbers that a rule compares for a tie are not equal there.
+    # A formula holds at points in general position, where nothing is 0 or infinite by chance; two arrays may be equal.
     def __eq__(self, other: object) -> Any:
-        return False
+        return self.sheet.elementwise(function("equal"), self, other) if isinstance(other, Formula) else False
 
     def __ne__(self, other: object) -> Any:
-        return True
+        return self.sheet.elementwise(function("not_equal"), self, other) if isinstance(other, Formula) else True
 
 
 def _operator(combine: Callable[[Any, Any], Any]) -> tuple[Any, Any]:

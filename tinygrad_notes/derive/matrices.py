@@ -150,9 +150,11 @@ class Matrices(Sheet):
             found = self.reshape(Formula(self, inside, x.shape), shape=shape)
             return Formula(self, outside * found.expr, shape)
         if isinstance(made, Structure) and made.op == "sum" and made.params["keepdims"]:
-            axes, before = made.params["axis"], self.natural(made.args[0])
-            if tuple(n for i, n in enumerate(before) if i not in axes) == shape:
-                return self.structure("sum", made.args, {"axis": axes, "keepdims": False}, shape)
+            before = self.natural(made.args[0])
+            single = tuple(i for i, n in enumerate(before) if n == 1 or i in made.params["axis"])
+            for axes in (made.params["axis"], single):
+                if tuple(n for i, n in enumerate(before) if i not in axes) == shape:
+                    return self.structure("sum", made.args, {"axis": axes, "keepdims": False}, shape)
         return self.structure("reshape", [self.solid(x)], {"shape": shape}, shape)
 
     def lifted(self, kind: str, x: Formula, shape: Shape) -> Formula:

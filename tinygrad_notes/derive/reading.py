@@ -1,7 +1,7 @@
 """The op table read with symbols: the namespace `xp` whose arrays are formulas.
 
 Elementwise ops are SymPy's expressions, structural ones are in `matrices.py`. A formula holds at points in general
-position: the guards of a rule against ties, zeros and infinities fall away.
+position: the guards of a rule against zeros and infinities fall away.
 """
 
 from __future__ import annotations
@@ -14,6 +14,12 @@ from .algebra import function, sympy
 from .formula import Formula, Shape, broadcast
 from .matrices import Matrices
 from .symbols import Structure
+
+_STRICT = ("less", "greater")
+
+
+def _name(expr: Any) -> str:
+    return expr.func.__name__ if expr.is_Function else ""
 
 
 class Reading(Matrices):
@@ -68,6 +74,9 @@ class Reading(Matrices):
         a, b = self.formula(a), self.formula(b)
         if b.expr == 0:
             return a * condition
+        tie = b.expr.as_coeff_Mul()[1]
+        if _name(tie) == "equal" and set(tie.args) == set(condition.expr.args) and _name(condition.expr) in _STRICT:
+            return a * condition + b  # they exclude one another: [a > b] + [a = b]/2
         if a.expr == 0:
             return b * (1 - condition)
         return self.elementwise(function("where"), condition, a, b)
