@@ -96,7 +96,7 @@ _LARGEST = 60
 def simplest(expr: Any, weigh: Callable[[Any], int] = lambda symbol: 1) -> Any:
     """The shortest of the forms that SymPy finds; the given one where none is shorter."""
     best, least = expr, cost(expr, weigh)
-    if not expr.args or least > _LARGEST:
+    if least > _LARGEST or cost(expr) == len(expr.free_symbols):  # where each symbol stands once, none can go
         return best
     for step in (_cancelled, _factored, sympy().expand):
         found = step(expr)

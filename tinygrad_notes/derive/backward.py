@@ -17,8 +17,8 @@ from .reading import Reading
 from .sizes import Size
 from .symbols import Count, Gradient, Local, Name
 
-# Between two named nodes stand a few ops. A stretch of more gives a formula that nobody reads.
-_LONGEST = 60
+# Between two named nodes stand a few ops. A formula of more symbols is one that nobody reads.
+_MOST_OPS, _MOST_SYMBOLS = 2000, 1000
 
 
 @dataclass
@@ -208,12 +208,15 @@ class Backward:
                     for p in shown_parents(node)
                     if is_node(p) and p.op is not None and p in self.leads and not self.letters.name(p)
                 ]
-        if len(order) > _LONGEST:
-            raise DeriveError(
-                f"derive: {len(order)} ops without a name stand before {self.letters.name(u)}; name the steps between "
-                'them, as in Z1 = (w1 @ x + b1).named("Z1"), or give names=.'
-            )
+        if len(order) > _MOST_OPS:
+            raise self._too_long(u, f"{len(order)} ops")
         return order
+
+    def _too_long(self, node: Node, what: str) -> DeriveError:
+        return DeriveError(
+            f"derive: the formula at {self.letters.name(node)} would have {what}; name the steps on the way, as in "
+            'Z1 = (w1 @ x + b1).named("Z1"), or give names=.'
+        )
 
     def _pull(self, node: Node, g: Formula) -> list[Formula | None]:
         """The rule of the node's op, read with formulas."""
@@ -222,7 +225,12 @@ class Backward:
         wanted = [is_node(p) and p in self.leads for p in node.parents]
         args = arguments(node, self._read_argument, lambda a: 1 - a)
         args = [self.sheet.formula(0) if a is None else a for a in args]
-        found = op.vjp(self.sheet, g, self.read(node), args, wanted, node.params)
+        try:
+            found = op.vjp(self.sheet, g, self.read(node), args, wanted, node.params)
+        except (AttributeError, TypeError) as error:
+            raise DeriveError(
+                f"derive: {op.name}: its rule cannot be read with symbols; it may use operators and xp only. ({error})"
+            ) from error
         return [
             None if c is None else Formula(self.sheet, c.expr, self.shape(p)) if self.letters.name(p) else c
             for c, p in zip(found, node.parents, strict=True)
@@ -235,6 +243,8 @@ class Backward:
         terms = [(u, self.sheet.clean(c)) for u, c in self._found[id(v)]]
         total = sum((c.expr for _, c in terms), algebra.expression(0))
         local = Formula(self.sheet, total, shape)
+        if self.cost(local) > _MOST_SYMBOLS:
+            raise self._too_long(v, f"{self.cost(local)} symbols")
         self.sheet.used_sums.clear()
         plain = self._simplest(local)
         used_plain = dict(self.sheet.used_sums)
@@ -283,7 +293,7 @@ class Backward:
 
     def _upstream(self, expr: Any) -> list[Any]:
         """The gradients that an expression mentions, inside structures too."""
-        return [g for g in self._final if any(self.sheet.mentions(s, {g}) for s in expr.free_symbols)]
+        return [g for g in self.sheet.within(expr) if g in self._final]
 
     def _chain(self, v: Node, terms: Iterable[tuple[Node, Formula]]) -> Any:
         """Σ ∂L/∂u ⊙ ∂u/∂v, where u depends on v element by element; `None` if no u does."""
@@ -293,9 +303,7 @@ class Backward:
             g = self.gradient(u)
             if u is not self.root and c.expr.has(g):
                 slope = c.expr.coeff(g)
-                if algebra.sympy().expand(c.expr - slope * g) == 0 and not any(
-                    self.sheet.mentions(s, {g}) for s in slope.free_symbols
-                ):
+                if algebra.sympy().expand(c.expr - slope * g) == 0 and g not in self.sheet.within(slope):
                     local = Local(self.letters.name(u) or "", name or "")
                     found, said = found + g * self.sheet.symbol(local, self.shape(v)), said or slope != 1
                     continue

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .. import ops
+from ..ops import Op
 from .formula import broadcast
 from .symbols import Structure
 from .text import index
@@ -32,6 +34,7 @@ class Code(Writing):
         super().__init__(*args, **options)
         self.used: set[str] = set()
         self.arrays = lambda shape: None
+        self._within = 0  # structures: elsewhere a row is as good as a vector, by broadcasting
 
     def _np(self, call: str) -> str:
         self.used.add("np")
@@ -91,18 +94,28 @@ class Code(Writing):
         written = [self(a) for a in args]
         if name in _IN_NUMPY:
             return f"{self._np(name)}({', '.join(written)})", ATOM
-        self.used.add("tn")
-        return f"tn.{name}({', '.join(written)})", ATOM
+        return f"{self._own_name(name)}({', '.join(written)})", ATOM
 
     def structure(self, made: Structure) -> Piece:
         """w2.T @ dZ2, dZ2.sum(axis=1, keepdims=True)."""
+        if made.op == "row":
+            return (
+                (f"{self.at_least(made.args[0], ATOM)}.reshape(1, -1)", ATOM)
+                if self._within
+                else self.piece(made.args[0])
+            )
+        self._within += 1
+        try:
+            return self._structure(made)
+        finally:
+            self._within -= 1
+
+    def _structure(self, made: Structure) -> Piece:
         args, params = made.args, made.params
         if made.op == "matmul":
             return f"{self.at_least(args[0], POWER)} @ {self.at_least(args[1], POWER)}", MATMUL
         if made.op == "outer":
             return f"{self._np('outer')}({self(args[0])}, {self(args[1])})", ATOM
-        if made.op == "row":
-            return self.piece(args[0])
         inner = self.at_least(args[0], ATOM) if args else ""
         if made.op == "permute_dims":
             axes = params["axes"]
@@ -146,14 +159,19 @@ class Code(Writing):
 
     def _own(self, made: Structure) -> str:
         """A call of the project's op, which takes plain arrays too."""
-        self.used.add("tn")
         written = [self(a) for a in made.args]
         if made.op in ("concat", "stack", "einsum"):
             written = [f"[{', '.join(written)}]"]
         if made.op == "einsum":
+            self.used.add("tn")
             return f"tn.einsum({made.params['subscripts']!r}, {written[0][1:-1]})"
         given = [f"{k}={self._parameter(k, v)}" for k, v in made.params.items()]
-        return f"tn.{made.op}({', '.join([*written, *given])})"
+        return f"{self._own_name(made.op)}({', '.join([*written, *given])})"
+
+    def _own_name(self, op: str) -> str:
+        """How an op of the project is called; a row that the package does not export is found in the table."""
+        self.used.add("tn")
+        return f"tn.{op}" if isinstance(getattr(ops, op, None), Op) else f"tn.ops.TABLE[{op!r}]"
 
     def _parameter(self, name: str, x: Any) -> str:
         if name == "index":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import linecache
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +25,8 @@ from .trials import Trials, recorded_gradients
 from .writing import Writing
 
 _WIDTH = 110
+_SHOWN = 24
+"""So many numbers of an array are shown in full."""
 UNSIMPLIFIED = "not simplified: the shorter form does not agree with the automatic gradient on generated inputs"
 DISAGREES = "this line does not agree with the automatic gradient on generated inputs"
 
@@ -37,7 +38,8 @@ class Line:
     Attributes:
         nodes: the recorded nodes whose gradient the line gives: one, or those of a recognised recursion, last first.
         name: the name of the node (`Z1`); of a recursion with its index as a letter (`Z_l`).
-        text: the line in Unicode: the gradient, the chain rule, the local derivatives put in, what remains.
+        forms: the line in Unicode, in its parts: the gradient, the chain rule, the local derivatives put in, upstream
+            gradients put in where that leads to something shorter, what remains, and the numbers.
         latex: the same in LaTeX, without delimiters.
         python: NumPy statements that compute it, from named values and the gradients of earlier lines.
         note: what the line relies on, or why it is not simplified; empty for most lines.
@@ -47,7 +49,7 @@ class Line:
 
     nodes: tuple[Node, ...]
     name: str
-    text: str
+    forms: tuple[str, ...]
     latex: str
     python: str
     note: str = ""
@@ -58,6 +60,11 @@ class Line:
     def node(self) -> Node:
         """The node whose gradient the line gives; of a recursion the first one reached, the last layer's."""
         return self.nodes[0]
+
+    @property
+    def text(self) -> str:
+        """The line in Unicode."""
+        return " = ".join(self.forms)
 
     @property
     def html(self) -> str:
@@ -214,27 +221,23 @@ class Derivation:
         step = group.steps[0]
         many = len(group.steps) > 1
         status = self._status[id(step)]
+        found = tuple(self._numbers[id(s.node)] for s in group.steps) if self._numbers is not None else ()
         parts = {}
-        for kind in (Text, Latex):
-            renamed = self._renamed(group, kind) if many else {}
-            writing = kind(self._sheet, self._root, renamed, gathers=not many)
-            parts[kind] = self._written(writing, step)
+        for kind, number, between in ((Text, _numbers_text, "; "), (Latex, _numbers_latex, r",\quad ")):
+            writing = kind(self._sheet, self._root, self._renamed(group, kind) if many else {}, gathers=not many)
+            written = self._written(writing, step)
+            if found:
+                written.append(_each(group, [number(g) for g in found], between))
             if many:
-                parts[kind][-1] += self._range(group, writing)
-        text, tex = parts[Text], parts[Latex]
-        found: tuple[Any, ...] = ()
-        if self._numbers is not None:
-            found = tuple(self._numbers[id(s.node)] for s in group.steps)
-            if not many:
-                text.append(_numbers_text(found[0]))
-                tex.append(_numbers_latex(found[0]))
+                written[-1] += self._range(group, writing)
+            parts[kind] = written
         name = Text(self._sheet, self._root).subscript(group.stem, group.letter, 0) if many else step.name
         note = status or _note(step)
         return Line(
             tuple(s.node for s in group.steps),
             name,
-            " = ".join(text),
-            " = ".join(tex),
+            tuple(parts[Text]),
+            " = ".join(parts[Latex]),
             "\n".join(dict.fromkeys(line for s in group.steps for line in self._code[id(s)])),
             note,
             status != DISAGREES,
@@ -279,7 +282,9 @@ class Derivation:
         rows = []
         for line in self.lines:
             left, *right = line.latex.split(" = ")
-            rows.append(f"{left} &= " + " = ".join(right) + (rf" && \text{{{line.note}}}" if line.note else ""))
+            rows.append(
+                f"{left} &= " + " = ".join(right) + (rf" && \text{{{_escaped(line.note)}}}" if line.note else "")
+            )
         return "\\begin{aligned}\n" + " \\\\[4pt]\n".join(rows) + "\n\\end{aligned}"
 
     def _repr_latex_(self) -> str:
@@ -305,6 +310,13 @@ class Derivation:
         return '<div class="derivation">\n' + "\n".join(rows) + "\n</div>\n"
 
 
+def _each(group: Group, numbers: Sequence[str], between: str) -> str:
+    """The numbers of one node, or those of every index of a recursion."""
+    if len(numbers) == 1:
+        return numbers[0]
+    return between.join(f"{x} ({group.letter} = {i})" for i, x in zip(group.indices, numbers, strict=True))
+
+
 def _note(step: Step) -> str:
     return "; ".join(f"as the elements of {n} sum to 1 along axis {a}" for n, a in step.probabilities.items())
 
@@ -313,9 +325,13 @@ def _folded(line: Line) -> str:
     """A line that is too long, with each form of its right side on a line of its own."""
     text = line.text
     if len(text) > _WIDTH:
-        left, *right = text.split(" = ")
+        left, *right = line.forms
         text = f"{left} = " + ("\n" + " " * len(left) + " = ").join(right)
     return text + (f"\n    ({line.note})" if line.note else "")
+
+
+def _escaped(note: str) -> str:
+    return note.replace("_", r"\_")
 
 
 def _identifiers(code: str) -> set[str]:
@@ -324,17 +340,24 @@ def _identifiers(code: str) -> set[str]:
 
 def _numbers_text(g: Any) -> str:
     data = np.asarray(g.data if is_node(g) else g, dtype=float)
+    return _nested(data, data.size > _SHOWN).replace("-", "−")
+
+
+def _nested(data: Any, shorten: bool) -> str:
+    """Numbers to four digits in brackets; of long axes the ends."""
     if not data.shape:
-        return f"{float(data):.4g}".replace("-", "−")
-    shown = np.array2string(data, precision=4, threshold=24, edgeitems=2, separator=", ", max_line_width=10**6)
-    return " ".join(shown.split()).replace("-", "−")
+        return f"{float(data):.4g}"
+    items = [_nested(x, shorten) for x in ([*data[:2], *data[-1:]] if shorten and len(data) > 3 else data)]
+    if shorten and len(data) > 3:
+        items.insert(2, "…")
+    return f"[{', '.join(items)}]"
 
 
 def _numbers_latex(g: Any) -> str:
     data = np.asarray(g.data if is_node(g) else g, dtype=float)
     if not data.shape:
         return f"{float(data):.4g}"
-    if data.ndim > 2 or math.prod(data.shape) > 24:
+    if data.ndim > 2 or data.size > _SHOWN:
         return r"\left(" + r" \times ".join(map(str, data.shape)) + r"\right)\text{ numbers}"
     rows = data.reshape(1, -1) if data.ndim == 1 else data
     body = r" \\ ".join(" & ".join(f"{x:.4g}" for x in row) for row in rows.tolist())

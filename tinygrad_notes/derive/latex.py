@@ -67,17 +67,20 @@ class Latex(Writing):
 
     def function(self, name: str, args: Sequence[Any]) -> Piece:
         """By the table's template; a comparison in Iverson's brackets."""
-        template = TABLE[name].tex
+        text = self._by_template(name, args)
+        if name in COMPARISONS or name in LOGIC:
+            return rf"\left[{text}\right]", ATOM
+        return text, ATOM if name in ("sigmoid", "sqrt", "relu") else PRODUCT
+
+    def _by_template(self, name: str, args: Sequence[Any]) -> str:
+        template: str = TABLE[name].tex
         written = []
         for i, a in enumerate(args):
             inner = self._bare(a) if name == "where" or name in LOGIC else self(a)
             alone = re.search(rf"(?:^|[ ^_]|\}})\{{{i}\}}", template) is not None  # not within braces or brackets
             loose = self.piece(a)[1] < ATOM and name not in COMPARISONS | LOGIC | {"where"}
             written.append(self.brackets(inner) if alone and loose else inner)
-        text = template.format(*written)
-        if name in COMPARISONS or name in LOGIC:
-            return rf"\left[{text}\right]", ATOM
-        return text, ATOM if name in ("sigmoid", "sqrt", "relu") else PRODUCT
+        return template.format(*written)
 
     def _bare(self, expr: Any) -> str:
         text = self(expr)
@@ -101,8 +104,8 @@ class Latex(Writing):
             return self.piece(args[0])
         if made.op == "getitem":
             return rf"{self.at_least(args[0], ATOM)}\left[{index(made.params['index'])}\right]", ATOM
-        if made.op == "softmax":
-            return TABLE["softmax"].tex.format(self(args[0])), ATOM
+        if TABLE[made.op].arity > 0:
+            return self._by_template(made.op, args), PRODUCT
         escaped = made.op.replace("_", r"\_")
         return rf"\operatorname{{{escaped}}}\left({', '.join(self(a) for a in args)}\right)", ATOM
 

@@ -122,7 +122,9 @@ class Reading(Matrices):
         for symbol in x.expr.free_symbols:
             if symbol in values:
                 found[symbol] = values[symbol]
-            elif isinstance(made := self.meaning[symbol], Structure) and (everywhere or self.mentions(symbol, values)):
+            elif isinstance(made := self.meaning[symbol], Structure) and (
+                everywhere or not self.within(symbol).isdisjoint(values)
+            ):
                 inner = [self.replace(self.whole(a), values, settle, everywhere) for a in made.args]
                 args = [Formula(self, settle(a.expr), a.shape) for a in inner]
                 found[symbol] = self._again(made, args, self.natural(symbol)).expr

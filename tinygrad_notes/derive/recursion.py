@@ -18,7 +18,7 @@ class Group:
     """Steps that are written as one line.
 
     Attributes:
-        steps: one, or the steps of consecutive indices from the last to the first.
+        steps: one, or the steps of consecutive indices, which fall as a rule.
         letter: the index, `l` or `t`; empty for a single step.
         stem: the name without its index.
         start: what stands in for the names with index 0 and the like: `{"a_0": "x"}` as (stem, index) and name.
@@ -31,8 +31,13 @@ class Group:
 
     @property
     def indices(self) -> list[int]:
-        """The indices, from the last to the first."""
+        """The indices of the steps."""
         return [parts[1] for s in self.steps if (parts := indexed(s.name)) is not None]
+
+    def expects(self, index: int) -> bool:
+        """Whether a step with this index continues the series."""
+        found = self.indices
+        return abs(found[-1] - index) == 1 if len(found) == 1 else 2 * found[-1] - found[-2] == index
 
 
 def grouped(steps: Sequence[Step], sheet: Sheet, letters: Letters, plain: Sequence[Step]) -> list[Group]:
@@ -51,7 +56,7 @@ def grouped(steps: Sequence[Step], sheet: Sheet, letters: Letters, plain: Sequen
             continue
         key = (parts[0], form.of(step, {}))
         group = open_series.get(key)
-        if group is not None and group.indices[-1] == parts[1] + 1:
+        if group is not None and group.expects(parts[1]):
             group.steps.append(step)
             continue
         if (found := form.continues(step, open_series)) is not None:
@@ -96,7 +101,7 @@ class _Forms:
         here = dict.fromkeys(m.name for m in self.text.meanings(step.simplified.expr) if isinstance(m, Name))
         bare = [n for n in here if getattr(self.letters.things[n], "op", None) is None]
         for (of, form), group in series.items():
-            if of != stem or group.indices[-1] != at + 1:
+            if of != stem or group.indices[-1] != at + 1 or not group.expects(at):
                 continue
             before = group.steps[-1]
             for m in self.text.meanings(before.simplified.expr):

@@ -27,6 +27,7 @@ class Sheet:
         self._shapes: dict[Any, Shape] = {}
         self._symbols: dict[Meaning, Any] = {}
         self._naturals: dict[Any, Shape] = {}
+        self._within: dict[Any, frozenset[Any]] = {}
 
     # --- symbols ------------------------------------------------------------------------------------------------------
 
@@ -93,12 +94,16 @@ class Sheet:
         """An expression in the shape that it has by itself."""
         return Formula(self, expr, self.natural(expr))
 
-    def mentions(self, symbol: Any, values: Any) -> bool:
-        """Whether a symbol, or what a structure is made of, is among `values`."""
-        if symbol in values:
-            return True
-        made = self.meaning[symbol]
-        return isinstance(made, Structure) and any(self.mentions(s, values) for a in made.args for s in a.free_symbols)
+    def within(self, expr: Any) -> frozenset[Any]:
+        """The symbols of an expression, those inside of its structures too."""
+        found = self._within.get(expr)
+        if found is None:
+            symbols = set(expr.free_symbols)
+            for symbol in expr.free_symbols:
+                if isinstance(made := self.meaning[symbol], Structure):
+                    symbols.update(*(self.within(a) for a in made.args))
+            found = self._within[expr] = frozenset(symbols)
+        return found
 
     def weigh(self, symbol: Any) -> int:
         """How many symbols a symbol stands for: those of what a structure is made of."""

@@ -30,7 +30,7 @@ def fresh(data: Any, random: np.random.Generator) -> Any:
     for axis in range(data.ndim):
         if data.shape[axis] > 1 and data.min() >= 0 and np.allclose(data.sum(axis=axis), 1, rtol=1e-12):
             return random.permuted(data, axis=axis)
-    if data.ndim and (values <= {0.0, 1.0} or values <= {-1.0, 1.0}) and (len(values) > 1 or 0.0 not in values):
+    if len(values) == 2 and (values <= {0.0, 1.0} or values <= {-1.0, 1.0}):
         return random.choice([-1.0, 1.0] if -1.0 in values else [0.0, 1.0], size=data.shape)
     if data.min() > 0:
         if data.max() < 1:
@@ -42,7 +42,7 @@ def fresh(data: Any, random: np.random.Generator) -> Any:
 def near(data: Any, random: np.random.Generator) -> Any:
     """The recorded numbers, moved a little off ties and zeros; whole numbers and labels stay."""
     data = np.asarray(data)
-    if data.dtype.kind != "f" or (data.ndim and set(np.unique(data).tolist()) <= {-1.0, 0.0, 1.0}):
+    if data.dtype.kind != "f" or (np.unique(data).size > 1 and set(np.unique(data).tolist()) <= {-1.0, 0.0, 1.0}):
         return data
     return data + 1e-3 * (1 + np.abs(data)) * random.uniform(-1, 1, size=data.shape)
 

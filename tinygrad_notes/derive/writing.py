@@ -263,13 +263,7 @@ class Writing(ABC):
 
     def meanings(self, expr: Any) -> list[Any]:
         """What the symbols of an expression stand for, inside structures too."""
-        found = []
-        for symbol in expr.free_symbols:
-            meaning = self.sheet.meaning[symbol]
-            found.append(meaning)
-            if isinstance(meaning, Structure):
-                found += [m for a in meaning.args for m in self.meanings(a)]
-        return found
+        return [self.sheet.meaning[s] for s in self.sheet.within(expr)]
 
     def shifted(self, expr: Any, at: int, letter: str) -> dict[str, str]:
         """For every name with an index what it is relative to `at`: Z3 at 2 is Z with l + 1."""
