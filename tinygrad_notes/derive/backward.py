@@ -65,6 +65,7 @@ class Backward:
         for node in letters.order:
             if node.op is not None and letters.name(node):
                 self.sheet.define(self.symbol(node), self.sheet.clean(self._made(node)).expr)
+        self._sum_to_one: dict[tuple[Any, int], str] = {}
         self._note_probabilities()
         self.steps = self._steps()
 
@@ -145,7 +146,7 @@ class Backward:
                 continue
             for axis in range(data.ndim):
                 if data.shape[axis] > 1 and np.allclose(data.sum(axis=axis), 1, rtol=1e-12):
-                    self.sheet.sums_to_one[self.symbol(x), axis] = name
+                    self._sum_to_one[self.symbol(x), axis] = name
 
     # --- backward -----------------------------------------------------------------------------------------------------
 
@@ -245,16 +246,14 @@ class Backward:
         local = Formula(self.sheet, total, shape)
         if self.cost(local) > _MOST_SYMBOLS:
             raise self._too_long(v, f"{self.cost(local)} symbols")
-        self.sheet.used_sums.clear()
-        plain = self._simplest(local)
-        used_plain = dict(self.sheet.used_sums)
-        self.sheet.used_sums.clear()
-        put_in = {g: self._final[g] for g in self._upstream(total) if g in self._final}
-        shorter = self._simplest(self.sheet.replace(local, put_in, self.settle)) if put_in else plain
+        plain, relies_on = self._simplest(local)
+        put_in = {g: self._final[g] for g in self._upstream(total)}
+        shorter, relies_on_more = (
+            self._simplest(self.sheet.replace(local, put_in, self.settle)) if put_in else (plain, {})
+        )
         better = bool(put_in) and self.cost(shorter) < self.cost(plain)
         chosen = shorter if better else plain
-        used = dict(self.sheet.used_sums) if better else used_plain
-        substituted = self._put_in(local, put_in) if better else None
+        substituted = self.sheet.replace(local, put_in, lambda e: e) if better else None
         symbol = self.gradient(v)
         self._final[symbol] = chosen.expr
         return Step(
@@ -265,16 +264,8 @@ class Backward:
             local,
             substituted,
             chosen,
-            used,
+            relies_on_more if better else relies_on,
         )
-
-    def _put_in(self, x: Formula, values: dict[Any, Any]) -> Formula:
-        """The formula with upstream gradients put in, before anything is simplified."""
-        known, self.sheet.sums_to_one = self.sheet.sums_to_one, {}
-        try:
-            return self.sheet.replace(x, values, lambda e: e)
-        finally:
-            self.sheet.sums_to_one = known
 
     def cost(self, x: Formula) -> int:
         """How many symbols a reader reads."""
@@ -286,10 +277,15 @@ class Backward:
             algebra.simplest(algebra.named(expr, self.sheet.definitions), self.sheet.weigh), self.sheet.definitions
         )
 
-    def _simplest(self, x: Formula) -> Formula:
-        """A formula simplified, and what its structures are given as well."""
-        inner = self.sheet.replace(x, {}, self.settle, everywhere=True)
-        return Formula(self.sheet, self.settle(inner.expr), x.shape)
+    def _simplest(self, x: Formula) -> tuple[Formula, dict[str, int]]:
+        """A formula simplified, and what its structures are given; and which sums of probabilities were taken for 1."""
+        self.sheet.sums_to_one = self._sum_to_one
+        self.sheet.used_sums.clear()
+        try:
+            inner = self.sheet.replace(x, {}, self.settle, everywhere=True)
+            return Formula(self.sheet, self.settle(inner.expr), x.shape), dict(self.sheet.used_sums)
+        finally:
+            self.sheet.sums_to_one = {}
 
     def _upstream(self, expr: Any) -> list[Any]:
         """The gradients that an expression mentions, inside structures too."""

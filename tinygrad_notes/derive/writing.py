@@ -114,10 +114,8 @@ class Writing(ABC):
         if expr.is_Number:
             return (self.negative(self.number(-expr)[0]), SUM) if expr.is_negative else self.number(expr)
         if expr.is_Add:
-            content, rest = expr.primitive()
-            if content != 1 and rest.is_Add:
-                return self._product([content, rest])
-            return self._sum(expr)
+            content, rest = _content(expr)
+            return self._sum(expr) if content == 1 else self._product([content, rest])
         if expr.is_Mul:
             return self._product(sympy().Mul.make_args(expr))
         if expr.is_Pow:
@@ -168,10 +166,10 @@ class Writing(ABC):
     def _product(self, given: Sequence[Any]) -> Piece:
         coefficient, above, below = sympy().S.One, [], []
         for factor in given:
-            content, rest = factor.primitive() if factor.is_Add else factor.as_coeff_Mul()
+            content, rest = _content(factor)
             coefficient = coefficient * content
             if rest.is_Pow and rest.exp.is_Rational and rest.exp < 0:
-                content, rest = (1 / rest).as_coeff_Mul() if not (1 / rest).is_Add else (1 / rest).primitive()
+                content, rest = _content(1 / rest)
                 coefficient = coefficient / content
                 below.append(rest)
             elif rest != 1:
@@ -312,6 +310,16 @@ def _names_of(meaning: Any) -> tuple[str, ...]:
 
 def _is_negative(term: Any) -> bool:
     return bool(term.as_coeff_Mul()[0].is_negative)
+
+
+def _content(expr: Any) -> tuple[Any, Any]:
+    """A number to write before an expression, and the rest: 2 a − 2 y is 2 (a − y), but a + y/2 is left as it is."""
+    if not expr.is_Add:
+        found: tuple[Any, Any] = expr.as_coeff_Mul()
+        return found
+    content, rest = expr.primitive()
+    whole = content.is_Integer or all(abs(t.as_coeff_Mul()[0]) == 1 for t in rest.args)
+    return (content, rest) if whole else (sympy().S.One, expr)
 
 
 def _below_zero(total: Any) -> bool:
