@@ -39,7 +39,7 @@ def test_a_perceptron_of_values():
 
 def test_a_number_without_a_name_stands_for_itself():
     w = value(0.8, "w")
-    assert lines(tn.derive((w * 0.5 + 3.0) ** 2)) == {"w": "w/2 + 3"}
+    assert lines(tn.derive((w * 0.5 + 3.0) ** 2)) == {"w": "3 + w/2"}
     assert lines(tn.derive(w * 0.1 * w)) == {"w": "0.2 w"}
 
 
@@ -150,8 +150,10 @@ def test_a_sum_over_everything_is_a_sum_over_the_batch_of_data():
 
 @pytest.mark.parametrize(
     ("name", "tex"),
-    [("Z1", "Z_1"), ("w12", "w_{12}"), ("w1_2", "w_{1,2}"), ("alpha", r"\alpha"), ("lam", r"\lambda")]
-    + [("beta1", r"\beta_1"), ("loss", r"\mathrm{loss}"), ("h_t", "h_t"), ("W_out", r"W_{\mathrm{out}}")],
+    [
+        *[("Z1", "Z_1"), ("w12", "w_{12}"), ("w1_2", "w_{1,2}"), ("alpha", r"\alpha"), ("lam", r"\lambda")],
+        *[("beta1", r"\beta_1"), ("loss", r"\mathrm{loss}"), ("h_t", "h_t"), ("W_out", r"W_{\mathrm{out}}")],
+    ],
 )
 def test_names_in_latex(name, tex):
     assert named(name) == tex
@@ -247,7 +249,7 @@ def test_a_long_graph_without_names_is_refused_with_advice():
     h, w = tn.Tensor([0.3, 0.2], name="h0"), tn.Tensor([0.5, 0.1], name="w")
     for _ in range(12):
         h = tn.tanh(h * w) + h * w * tn.sigmoid(h)
-    with pytest.raises(DeriveError, match=r"would have \d+ symbols; name the steps on the way"):
+    with pytest.raises(DeriveError, match=r"would have more than 1000 symbols; name the steps on the way, as"):
         tn.derive(tn.sum(h))
 
 

@@ -1,4 +1,4 @@
-"""Random networks and random programs over the whole op table: `d.python()` run with NumPy is the automatic gradient."""
+"""Random networks and programs over the whole op table: `d.python()` run with NumPy is the automatic gradient."""
 
 import numpy as np
 from hypothesis import given, settings

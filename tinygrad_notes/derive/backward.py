@@ -59,6 +59,7 @@ class Backward:
         self.root = letters.order[-1]
         self.leads = _leading_to(wanted, letters.order)
         self._read: dict[int, Formula] = {}
+        self._sizes: dict[int, int] = {}
         self._found: dict[int, list[tuple[Node, Formula]]] = {}
         self._final: dict[Any, Any] = {}
         self._places = {name: i for i, name in enumerate(letters.things)}
@@ -121,6 +122,10 @@ class Backward:
                 todo += missing
                 continue
             todo.pop()
+            size = 1 + sum(self._sizes.get(id(p), 1) for p in shown_parents(last))
+            if size > _MOST_SYMBOLS:
+                raise self._too_long(node, f"more than {_MOST_SYMBOLS} symbols")
+            self._sizes[id(last)] = size if not self.letters.name(last) else 1
             made = self._apply(last)
             if last is not node:
                 self._read[id(last)] = self.sheet.clean(made)
@@ -215,8 +220,8 @@ class Backward:
 
     def _too_long(self, node: Node, what: str) -> DeriveError:
         return DeriveError(
-            f"derive: the formula at {self.letters.name(node)} would have {what}; name the steps on the way, as in "
-            'Z1 = (w1 @ x + b1).named("Z1"), or give names=.'
+            f"derive: the formula at {self.letters.name(node) or node.op} would have {what}; name the steps on the "
+            'way, as in Z1 = (w1 @ x + b1).named("Z1"), or give names=.'
         )
 
     def _pull(self, node: Node, g: Formula) -> list[Formula | None]:

@@ -199,7 +199,7 @@ class Derivation:
 
         def kind(name: str) -> int:
             x = self._letters.things[name]
-            return 2 if is_node(x) and x.op is not None else 1 if is_node(x) and x.requires_grad else 0
+            return 2 if is_node(x) and x.op is not None else 1 if id(x) in self._letters.parameters else 0
 
         return sorted(self._letters.things, key=kind)
 

@@ -58,6 +58,7 @@ class Letters:
         order: the nodes, each after its parents.
         axes: the axes that have one size.
         things: for every name the node or constant array that has it.
+        parameters: the ids of the nodes that are derived by.
         follows: by id, for constants without a name, the named one that they were computed from, and how.
 
     Raises:
@@ -83,6 +84,7 @@ class Letters:
                 self._call(node, name)
         if self.name(root) is None:
             self._call(root, "L" if "L" not in self.things else "loss")
+        self.parameters: set[int] = set()
         self._sizes: dict[tuple[int, int], str] = {}
 
     # --- names --------------------------------------------------------------------------------------------------------
@@ -174,7 +176,7 @@ class Letters:
 
     def choose_sizes(self, parameters: Sequence[Node]) -> None:
         """m for the batch, an axis that no parameter has; n, k, h, … for the others, in the order of the graph."""
-        known = {id(p) for p in parameters}
+        known = self.parameters = {id(p) for p in parameters}
         data = [x for x in self.things.values() if not (is_node(x) and x.op is not None) and id(x) not in known]
         fixed = {self.axes.of(x, i) for x in parameters for i, n in enumerate(x.shape) if n != 1}
         free = [c for c in "mnkhpqrs" if c not in self.things]

@@ -73,7 +73,7 @@ def grouped(steps: Sequence[Step], sheet: Sheet, letters: Letters, plain: Sequen
 
 def _index_letter(letters: Letters) -> str:
     """l where parameters have an index, as layers do; t where all steps share them."""
-    layers = any(indexed(n) for n, x in letters.things.items() if getattr(x, "requires_grad", False) and x.op is None)
+    layers = any(indexed(n) for n, x in letters.things.items() if id(x) in letters.parameters)
     wanted = "l" if layers else "t"
     return next(c for c in (wanted, "i", "j", "ell", "step") if c not in letters.things)
 

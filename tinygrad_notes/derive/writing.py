@@ -151,7 +151,7 @@ class Writing(ABC):
         return self.name(meaning.name), ATOM
 
     def _sum(self, expr: Any) -> Piece:
-        terms = sorted(sympy().Add.make_args(expr), key=self._term_key)
+        terms = sorted(map(_oriented, sympy().Add.make_args(expr)), key=self._term_key)
         written: list[tuple[bool, str]] = []
         rest = terms
         if self.gathers and len(terms) > 2:
@@ -165,7 +165,7 @@ class Writing(ABC):
 
     def _product(self, given: Sequence[Any]) -> Piece:
         coefficient, above, below = sympy().S.One, [], []
-        for factor in given:
+        for factor in sympy().Mul.make_args(_oriented(sympy().Mul(*given, evaluate=False))):
             content, rest = _content(factor)
             coefficient = coefficient * content
             if rest.is_Pow and rest.exp.is_Rational and rest.exp < 0:
@@ -174,11 +174,6 @@ class Writing(ABC):
                 below.append(rest)
             elif rest != 1:
                 above.append(rest)
-        if coefficient.is_negative:
-            for i, factor in enumerate(above):
-                if factor.is_Add and sum(_is_negative(t) for t in factor.args) * 2 >= len(factor.args):
-                    above[i], coefficient = sympy().Add(*(-t for t in factor.args)), -coefficient
-                    break
         flipped = [(side, i) for side in (above, below) for i, f in enumerate(side) if f.is_Add and _below_zero(f)]
         for side, i in flipped[: len(flipped) // 2 * 2]:  # (y − 1)/(a − 1) is (1 − y)/(1 − a)
             side[i] = sympy().Add(*(-t for t in side[i].args))
@@ -320,6 +315,17 @@ def _content(expr: Any) -> tuple[Any, Any]:
     content, rest = expr.primitive()
     whole = content.is_Integer or all(abs(t.as_coeff_Mul()[0]) == 1 for t in rest.args)
     return (content, rest) if whole else (sympy().S.One, expr)
+
+
+def _oriented(term: Any) -> Any:
+    """A product without a minus before it, if one of its sums can take that: −(y − 1) z is (1 − y) z."""
+    factors = sympy().Mul.make_args(term)
+    if sum(_is_negative(f) for f in factors if f.is_Number) % 2:
+        for i, factor in enumerate(factors):
+            if factor.is_Add and sum(_is_negative(t) for t in factor.args) * 2 >= len(factor.args):
+                rest = [-f if f.is_Number and f.is_negative else f for f in (*factors[:i], *factors[i + 1 :])]
+                return sympy().Mul(sympy().Add(*(-t for t in factor.args)), *rest, evaluate=False)
+    return term
 
 
 def _below_zero(total: Any) -> bool:
