@@ -94,14 +94,14 @@ _LARGEST = 60
 
 
 def simplest(expr: Any, weigh: Callable[[Any], int] = lambda symbol: 1) -> Any:
-    """The shortest of the forms that SymPy finds; the given one where none is shorter."""
+    """The shortest of the forms that SymPy finds, a product rather than a sum; the given one where none is shorter."""
     best, least = expr, cost(expr, weigh)
     if least > _LARGEST or cost(expr) == len(expr.free_symbols):  # where each symbol stands once, none can go
         return best
     for step in (_cancelled, _factored, sympy().expand):
         found = step(expr)
         price = cost(found, weigh)
-        if price < least:
+        if price < least or (price == least and best != expr and found.is_Mul and best.is_Add):
             best, least = found, price
     return best
 

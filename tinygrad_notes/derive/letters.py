@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import keyword
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -175,21 +176,25 @@ class Letters:
     # --- sizes --------------------------------------------------------------------------------------------------------
 
     def choose_sizes(self, parameters: Sequence[Node]) -> None:
-        """m for the batch, an axis that no parameter has; n, k, h, … for the others, in the order of the graph."""
+        """m for the batch: of the axes that no parameter has, the one that most arrays have. n, k, h, … for the others.
+
+        Args:
+            parameters: what is derived by.
+        """
         known = self.parameters = {id(p) for p in parameters}
         data = [x for x in self.things.values() if not (is_node(x) and x.op is not None) and id(x) not in known]
         fixed = {self.axes.of(x, i) for x in parameters for i, n in enumerate(x.shape) if n != 1}
-        free = [c for c in "mnkhpqrs" if c not in self.things]
-        for x in [*data, *self.things.values()]:
-            for i, size in enumerate(shape_of(x)):
-                place = self.axes.of(x, i)
-                if size == 1 or place in self._sizes:
-                    continue
-                batch = "m" in free and place not in fixed
-                letter = "m" if batch else next((c for c in free if c != "m"), None)
-                if letter is not None:
-                    free.remove(letter)
-                    self._sizes[place] = letter
+        places = [
+            self.axes.of(x, i) for x in [*data, *self.things.values()] for i, n in enumerate(shape_of(x)) if n != 1
+        ]
+        once = (self.axes.of(x, i) for x in self.things.values() for i, n in enumerate(shape_of(x)) if n != 1)
+        count = Counter(place for place in once if place not in fixed)
+        letters = (c for c in "nkhpqrs" if c not in self.things)
+        if count and "m" not in self.things:
+            self._sizes[count.most_common(1)[0][0]] = "m"
+        for place in dict.fromkeys(places):
+            if place not in self._sizes and (letter := next(letters, None)) is not None:
+                self._sizes[place] = letter
 
     def size(self, x: Any, axis: int) -> str | None:
         """The letter of an axis; none for a single element."""
