@@ -1,8 +1,10 @@
 """The derivation of a recorded graph: the backward pass as a person would write it, line by line.
 
-`letters.py` and `sizes.py` find what everything is called, `sheet.py` reads the op table with symbols (elementwise
-algebra is SymPy's, in `algebra.py`), `backward.py` applies the chain rule, `recursion.py` folds layers and time steps,
-`trials.py` holds every line against the automatic gradient, and `text.py`, `latex.py` and `code.py` write.
+`letters.py` and `sizes.py` find what everything is called. `reading.py` reads the op table with the formulas of
+`formula.py`, whose symbols stand on a sheet (`sheet.py`, `symbols.py`): elementwise algebra is SymPy's (`algebra.py`),
+matrix structure our own (`matrices.py`). `backward.py` applies the chain rule, `trials.py` holds every line against
+the automatic gradient, `recursion.py` folds layers and steps of time. `writing.py` decides the order in which a person
+writes, `text.py`, `latex.py` and `code.py` how it looks, and `derivation.py` puts the lines together.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Matrices(Sheet):
         own: Any = getattr(type(self), op.name, None)
         if own is not None:
             return own(self, *args, **params)  # type: ignore[no-any-return]
-        if op.name in ("sum_to",):
+        if op.name == "sum_to":
             assert op.forward is not None
             return op.forward(self, *args, **params)  # type: ignore[no-any-return]
         if op.name in ("expand_dims", "squeeze"):

@@ -17,7 +17,14 @@ from .symbols import Meaning, Parameters, Structure
 
 
 class Sheet:
-    """What the symbols of one derivation stand for, and the namespace `xp` that reads rules with them."""
+    """What the symbols of one derivation stand for.
+
+    Attributes:
+        meaning: by symbol.
+        definitions: by expression, what a named intermediate says instead: σ(Z2) is a2.
+        sums_to_one: constants, as (symbol, axis), whose sum along the axis may be taken for 1; with their names.
+        used_sums: the names for which that was done, and the axes.
+    """
 
     def __init__(self) -> None:
         self.meaning: dict[Any, Meaning] = {}
@@ -35,7 +42,6 @@ class Sheet:
         """The symbol that stands for this."""
         found = self._symbols.get(meaning)
         if found is None:
-            # A gradient comes first in SymPy's own order, so that what it factors out does not depend on names.
             found = sympy().Symbol(f"s{len(self._symbols):06}", real=True)
             self._symbols[meaning], self.meaning[found], self._shapes[found] = found, meaning, tuple(shape)
         return found

@@ -107,8 +107,11 @@ class Trials:
             env: dict[str, Any] = {"np": np, "tn": tn, **{k: v for k, v in known.items() if not k.startswith("∂")}}
             env |= {d: known[f"∂{k}"] for k, d in gradients.items() if f"∂{k}" in known and k != name}
             expected = np.asarray(known[f"∂{name}"], dtype=float)
-            with np.errstate(all="ignore"):
-                exec(code, env)
+            try:
+                with np.errstate(all="ignore"):
+                    exec(code, env)
+            except (ArithmeticError, AttributeError, IndexError, TypeError, ValueError):
+                return False  # such a line is no better than one with a wrong value, and is shown as such
             found = np.asarray(env[gradients[name]], dtype=float)
             if found.shape != expected.shape:
                 return False

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..ops import TABLE
-from . import algebra
 from .algebra import sympy
 from .sheet import Sheet
 from .sizes import Size
@@ -340,6 +339,3 @@ def symbol_of(op: str) -> str:
 def decimal(x: Any) -> str:
     """A number that is not whole, as one would write it."""
     return f"{float(x):.12g}"
-
-
-__all__ = ["ATOM", "MATMUL", "POWER", "PRODUCT", "SUM", "Piece", "Writing", "algebra", "decimal", "indexed"]
