@@ -186,6 +186,14 @@ def test_a_line_that_fails_is_shown_unsimplified_and_says_so(monkeypatch):
     assert UNSIMPLIFIED in d.latex()
 
 
+def test_a_line_that_no_input_decides_says_so():
+    x = tn.Tensor([1.0, -2.0], name="x")
+    with np.errstate(all="ignore"):
+        d = tn.derive(tn.sum(tn.sqrt(-tn.exp(x))))
+    assert not d.lines[0].verified
+    assert d.lines[0].note.startswith("not verified: ")
+
+
 def test_an_op_whose_slope_is_wrong_on_arrays_only_is_found_out():
     """The rule is read with symbols and with arrays; where the two differ, the line says so."""
 

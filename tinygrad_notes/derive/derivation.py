@@ -28,6 +28,7 @@ _WIDTH = 110
 _SHOWN = 24
 """So many numbers of an array are shown in full."""
 UNSIMPLIFIED = "not simplified: the shorter form does not agree with the automatic gradient on generated inputs"
+UNDECIDED = "not verified: on none of the generated inputs is the gradient finite"
 DISAGREES = "this line does not agree with the automatic gradient on generated inputs"
 
 
@@ -119,15 +120,17 @@ class Derivation:
         trials = Trials(self._letters)
         for step in self._backward.steps:
             status = ""
-            if not self._agrees(trials, step, step.simplified):
-                status, step.simplified, step.substituted, step.probabilities = UNSIMPLIFIED, step.local, None, {}
-                if not self._agrees(trials, step, step.local):
+            found = self._agrees(trials, step, step.simplified)
+            if not found:
+                status = UNDECIDED if found is None else UNSIMPLIFIED
+                step.simplified, step.substituted, step.probabilities = step.local, None, {}
+                if self._agrees(trials, step, step.local) is False:
                     status = DISAGREES
             self._status[id(step)] = status
             self._code[id(step)] = self._statements(step, step.simplified)
             self._note_needs(step.simplified)
 
-    def _agrees(self, trials: Trials, step: Step, formula: Formula) -> bool:
+    def _agrees(self, trials: Trials, step: Step, formula: Formula) -> bool | None:
         code = "\n".join(self._statements(step, formula))
         called = self._python()
         return trials.agrees(step.name, code, {n: called.gradient(n) for n in self._letters.things})
@@ -240,7 +243,7 @@ class Derivation:
             " = ".join(parts[Latex]),
             "\n".join(dict.fromkeys(line for s in group.steps for line in self._code[id(s)])),
             note,
-            status != DISAGREES,
+            status not in (DISAGREES, UNDECIDED),
             found,
         )
 

@@ -24,6 +24,7 @@ COMPLEMENTS = {one_minus: (0, 1), cross_entropy: (1, 2)}
 
 # How a constant may come from data: what is computed from data alone is not recorded.
 FOLLOWS: tuple[Callable[[Any], Any], ...] = (
+    lambda y: y,
     lambda y: 1 - y,
     lambda y: -y,
     lambda y: y.T,
@@ -164,7 +165,7 @@ class Letters:
             known = np.asarray(thing.data if is_node(thing) else thing)
             if known.dtype.kind != "f" or thing is x:
                 continue
-            for formula in FOLLOWS if known.ndim else FOLLOWS[:2]:  # a single number may be many things
+            for formula in FOLLOWS if known.ndim else FOLLOWS[1:3]:  # a single number may be many things
                 found = formula(known)
                 if found.shape == data.shape and np.array_equal(found, data):
                     if name not in self.things:

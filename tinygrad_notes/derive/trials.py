@@ -93,8 +93,8 @@ class Trials:
                 known[f"∂{name}"] = np.asarray(found.get(id(new), np.zeros(new.shape)))[()]
         return known
 
-    def agrees(self, name: str, code: str, gradients: Mapping[str, str]) -> bool:
-        """Whether statements compute the gradient of a name in every run.
+    def agrees(self, name: str, code: str, gradients: Mapping[str, str]) -> bool | None:
+        """Whether statements compute the gradient of a name in every run; `None` where no run can tell.
 
         Args:
             name: whose gradient.
@@ -103,6 +103,7 @@ class Trials:
         """
         import tinygrad_notes as tn
 
+        decided = None
         for known in self.runs:
             env: dict[str, Any] = {"np": np, "tn": tn, **{k: v for k, v in known.items() if not k.startswith("∂")}}
             env |= {d: known[f"∂{k}"] for k, d in gradients.items() if f"∂{k}" in known and k != name}
@@ -115,12 +116,13 @@ class Trials:
             found = np.asarray(env[gradients[name]], dtype=float)
             if found.shape != expected.shape:
                 return False
-            if not np.all(np.isfinite(expected)):
-                continue  # outside of the domain of an op
+            if not np.all(np.isfinite(expected)) or not np.all(np.isfinite(found)):
+                continue  # outside of the domain of an op, or at a 0/0 that its rule guards against
+            decided = True
             off = np.abs(found - expected)
             if not np.all(off <= _TOLERANCE * np.max(np.abs(expected), initial=0.0) + 1e-12):
                 return False
-        return True
+        return decided
 
 
 def _complement(a: Any) -> Any:

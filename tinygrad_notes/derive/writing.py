@@ -215,7 +215,8 @@ class Writing(ABC):
         return -max(gradients), min(names)
 
     def _term_key(self, term: Any) -> Any:
-        nested = any(a.is_Add for a in sympy().preorder_traversal(term))
+        factors = sympy().Mul.make_args(term)
+        nested = any((f.base if f.is_Pow else f).is_Add for f in factors)
         return nested, _is_negative(term), not term.is_Number, *self._places(term), sympy().default_sort_key(term)
 
     def _factor_key(self, factor: Any) -> Any:
@@ -337,5 +338,5 @@ def symbol_of(op: str) -> str:
 
 
 def decimal(x: Any) -> str:
-    """A number that is not whole, as one would write it."""
-    return f"{float(x):.12g}"
+    """A number that is not whole, to six digits."""
+    return f"{float(x):.6g}"
