@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_notes as tn
+from tinygrad_notes.derive.derivation import DISAGREES, UNSIMPLIFIED
 from tinygrad_notes.testing import graphs
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "softplus", "sin", "silu", "identity")
@@ -72,6 +73,7 @@ def test_random_programs(program, named, tensors):
     if total.op is None:
         return  # the program is one of its inputs
     d = tn.derive(total.named("L"))
-    assert [line.note for line in d.lines if line.note] == []
+    # Where a program is degenerate, as the hypotenuse of 0 and 0, no input decides.
+    assert [line.text for line in d.lines if line.note in (UNSIMPLIFIED, DISAGREES)] == []
     assert d.latex().count(r"\left") == d.latex().count(r"\right")
     compile(d.python(), "d.python()", "exec")

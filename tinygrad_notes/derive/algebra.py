@@ -77,6 +77,12 @@ def named(expr: Any, definitions: Mapping[Any, Any]) -> Any:
         expr = found
 
 
+def beyond_reals(expr: Any) -> bool:
+    """Whether SymPy found it to be imaginary or infinite, such as the root of −e^x."""
+    s = sympy().S
+    return bool(expr.has(s.ImaginaryUnit, s.ComplexInfinity, s.Infinity, s.NegativeInfinity, s.NaN))
+
+
 def cost(expr: Any, weigh: Callable[[Any], int] = lambda symbol: 1) -> int:
     """How many symbols a reader reads, which is what simplification makes fewer.
 

@@ -249,6 +249,10 @@ class Backward:
         terms = [(u, self.sheet.clean(c)) for u, c in self._found[id(v)]]
         total = sum((c.expr for _, c in terms), algebra.expression(0))
         local = Formula(self.sheet, total, shape)
+        if algebra.beyond_reals(total):
+            raise DeriveError(
+                f"derive: the gradient of {name} is no real number: an op on the way is out of its domain everywhere."
+            )
         if self.cost(local) > _MOST_SYMBOLS:
             raise self._too_long(v, f"{self.cost(local)} symbols")
         plain, relies_on = self._simplest(local)

@@ -61,7 +61,7 @@ class Sheet:
         factor, core = scaled.as_coeff_Mul()
         root = core.is_Pow and core.exp.is_Rational and not core.exp.is_Integer
         single = isinstance(self.meaning.get(core), Structure) or core.is_Function or root
-        if single and core not in self.definitions:
+        if single and core not in self.definitions and self.natural(core) == self._shapes[symbol]:
             self.definitions[core] = (symbol - shift) / factor
 
     def natural(self, expr: Any) -> Shape:
