@@ -58,7 +58,7 @@ def check(args: argparse.Namespace) -> int:
         UserError: the file cannot be used.
     """
     settings = {"max_examples": args.examples, "seed": SEED if args.seed is None else args.seed}
-    with _nothing_stored(), _imported(args.file) as module:
+    with _nothing_stored(), imported(args.file) as module:
         pairs = find_pairs(module, args.file, args.loss)
         verdicts = {}
         for pair in pairs:
@@ -108,7 +108,7 @@ def _nothing_stored() -> Iterator[None]:
 
 
 @contextmanager
-def _imported(file: Path) -> Iterator[ModuleType]:
+def imported(file: Path) -> Iterator[ModuleType]:
     """A file as a module, for as long as it is in use; afterwards nothing of its folder is left in `sys`."""
     path = file.resolve()
     if not path.is_file():
@@ -201,6 +201,22 @@ def _suffixes(known: Mapping[str, Any], word: str) -> list[str]:
 
 
 def _pair(known: Mapping[str, Any], suffix: str, file: Path, loss: str | None) -> Pair:
+    named = [known.get(f"loss{suffix}"), known.get("loss")]
+    return Pair(
+        suffix,
+        known[f"forward{suffix}"],
+        known[f"backward{suffix}"],
+        inputs_of(known, suffix, file),
+        loss or next((name for name in named if isinstance(name, str)), "L"),
+    )
+
+
+def inputs_of(known: Mapping[str, Any], suffix: str, file: Path) -> dict[str, Any]:
+    """What a file says about the inputs of `forward<suffix>`: a strategy or array for each, and fixed sizes.
+
+    Raises:
+        UserError: an input is missing.
+    """
     forward = known[f"forward{suffix}"]
     try:
         parameters = list(inspect.signature(forward).parameters)
@@ -221,14 +237,7 @@ def _pair(known: Mapping[str, Any], suffix: str, file: Path, loss: str | None) -
             f"{file}: forward{suffix}: no inputs for {', '.join(missing)}; "
             f"write inputs{suffix} = {{{example}}} with the right sizes (from tinygrad_notes.testing import arrays_of)."
         )
-    named = [known.get(f"loss{suffix}"), known.get("loss")]
-    return Pair(
-        suffix,
-        forward,
-        known[f"backward{suffix}"],
-        inputs,
-        loss or next((name for name in named if isinstance(name, str)), "L"),
-    )
+    return inputs
 
 
 def _annotated(forward: Callable[..., Any], parameters: list[str], where: str) -> dict[str, Any]:
