@@ -2,8 +2,8 @@
 
 `Value` and `Tensor` record a computation graph; `grad` and its kin differentiate functions; every named op of the
 table (`exp`, `sum`, `matmul`, …) is a function here. `nn` and `optim` build and train networks, `draw` shows their
-graphs, `testing` holds formulas derived by hand against the automatic gradient, `notes` are the chapters. Start with
-the README.
+graphs, `derive` writes their backward pass out, `testing` holds formulas derived by hand against the automatic
+gradient, `notes` are the chapters. Start with the README.
 """
 
 from importlib import import_module
@@ -12,7 +12,8 @@ from typing import Any
 from . import nn, ops, optim
 from .calculus import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
-# The function stands for the folder of the same name; whoever needs the module imports from it.
+# These functions stand for the folders of the same names; whoever needs the modules imports from them.
+from .derive import derive
 from .draw import draw
 from .compile import fori, scan, vmap
 from .compile.compiled import compile
@@ -27,6 +28,7 @@ __all__ = [
     "Tensor",
     "Value",
     "compile",
+    "derive",
     "draw",
     "fori",
     "grad",

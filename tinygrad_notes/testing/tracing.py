@@ -39,6 +39,9 @@ class Traced(Tensor):
         return bool(np.all(self.data))
 
 
+Traced.__name__ = Tensor.__name__  # what messages call it
+
+
 def leaf(x: Any, name: str | None = None) -> Traced:
     """A float64 leaf with the data of a number, array or node."""
     data = x.data if is_node(x) else x
