@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from . import ops
+from . import mutation, ops
 from .numpy_protocol import NumPyProtocol
 from .ops import NODE_KINDS, TABLE, Op
 from .ops.namespaces import is_number
+from .origin import Origin
 
 
 class Node(NumPyProtocol):
@@ -23,9 +24,10 @@ class Node(NumPyProtocol):
         op: the row of the op table that made it, `None` for a leaf.
         name: what to call it in pictures, derivations and errors.
         requires_grad: whether gradients flow to it.
+        origin: the call and the line that it came from, where that is known; mostly unset: see `origin_of`.
     """
 
-    __slots__ = ("data", "grad", "name", "op", "requires_grad")
+    __slots__ = ("data", "grad", "name", "op", "origin", "requires_grad")
 
     rank: ClassVar[int] = 0
     """An op on nodes of several kinds is recorded by the kind of highest rank."""
@@ -37,6 +39,7 @@ class Node(NumPyProtocol):
     op: Op | None
     name: str | None
     requires_grad: bool
+    origin: Origin
 
     if TYPE_CHECKING:  # the kinds make their operators from the rows, at the end of value.py and tensor.py
 
@@ -211,6 +214,9 @@ def cotangents(
         create_graph: record the pass, so that the cotangents are nodes.
     """
     order = topological_order(*(node for node, _ in seeds))
+    watchers = _thread.watchers if state.paused else ()
+    if mutation.is_due(len(order)) or watchers:
+        mutation.check(order)
     if targets is None:
         active = {n for n in order if n.requires_grad}
     else:
@@ -236,6 +242,8 @@ def cotangents(
                 contributions: Sequence[Any] = node.op.vjp(ops.nodes, g, node, node.parents, wanted, node.params)
             else:
                 contributions = node.pull(g, wanted)
+            for watcher in watchers:
+                watcher.pulled(node, contributions)
             for parent, c in zip(node.parents, contributions, strict=True):
                 if c is not None:
                     flight[parent] = flight[parent] + c if parent in flight else c
@@ -245,8 +253,18 @@ def cotangents(
 # --- whether operations are recorded ----------------------------------------------------------------------------------
 
 
+class Watcher:
+    """Is shown what a thread records, within `watching(watcher)`."""
+
+    def made(self, op: Op, args: Sequence[Any], node: Any) -> None:
+        """`node` is the result of `op` on `args`; it may be one that is not recorded."""
+
+    def pulled(self, node: Node, contributions: Sequence[Any]) -> None:
+        """`contributions` is what a backward pass hands on from `node` to each of its arguments."""
+
+
 class _State:
-    """`paused` counts the `no_grad` blocks of all threads: while it is 0, nobody needs to ask for the thread's own."""
+    """`paused` counts the blocks of all threads that stop or watch recording; while it is 0, nobody needs to ask."""
 
     __slots__ = ("paused",)
 
@@ -256,6 +274,7 @@ class _State:
 
 class _Thread(threading.local):
     off = False
+    watchers: tuple[Watcher, ...] = ()
 
 
 state = _State()
@@ -266,6 +285,27 @@ _lock = threading.Lock()
 def is_recording() -> bool:
     """Whether ops on nodes are recorded in this thread."""
     return not (state.paused and _thread.off)
+
+
+def show(op: Op, args: Sequence[Any], node: Any) -> None:
+    """Show a new node to those who watch in this thread."""
+    for watcher in _thread.watchers:
+        watcher.made(op, args, node)
+
+
+@contextlib.contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Within the block, show every op of this thread to the watcher."""
+    before = _thread.watchers
+    with _lock:
+        state.paused += 1
+    _thread.watchers = (*before, watcher)
+    try:
+        yield
+    finally:
+        _thread.watchers = before
+        with _lock:
+            state.paused -= 1
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .graph import Node, cotangents, is_node, is_recording, recording
+from .graph import Node, cotangents, is_node, is_recording, recording, show, state
 from .numpy_protocol import on_booleans
 from .ops import NODE_KINDS, Op, namespace_of
 from .ops.namespaces import dtype_name, holds_nodes, is_number, numpy_reading
@@ -83,6 +83,8 @@ class Tensor(Node):
         else:
             node.op, node.parents, node.params = None, (), {}
             node.requires_grad = False
+        if state.paused:
+            show(op, args, node)
         return node
 
     def pull(self, g: Any, wanted: Sequence[bool]) -> Sequence[Any]:
