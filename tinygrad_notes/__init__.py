@@ -14,7 +14,8 @@ from .calculus import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 # These functions stand for the folders of the same names; whoever needs the modules imports from them.
 from .derive import derive
-from .draw import draw
+from .draw import detect_anomaly, draw, record_lines
+from .expand import expand
 from .graph import Node, no_grad, topological_order
 from .ops import *  # noqa: F403  # every public op, by ops.__all__
 from .tensor import Tensor
@@ -26,7 +27,9 @@ __all__ = [
     "Tensor",
     "Value",
     "derive",
+    "detect_anomaly",
     "draw",
+    "expand",
     "grad",
     "hessian",
     "hvp",
@@ -36,6 +39,7 @@ __all__ = [
     "no_grad",
     "ops",
     "optim",
+    "record_lines",
 ]
 __all__ += ["topological_order", "value_and_grad", "vjp"]
 __all__ += ops.__all__
