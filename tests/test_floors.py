@@ -17,6 +17,8 @@ FLOORS = {
     "ops": 0,
     "files": 0,
     "numpy_protocol": 1,
+    "origin": 1,
+    "mutation": 1,
     "graph": 1,
     "value": 2,
     "tensor": 2,
@@ -24,6 +26,7 @@ FLOORS = {
     "compile": 3,
     "derive": 3,
     "draw": 3,
+    "expand": 3,
     "testing": 3,
     "nn": 4,
     "optim": 4,
@@ -33,9 +36,11 @@ FLOORS = {
     "hypothesis_plugin": 6,
     "__init__": 7,
 }
-# Within a floor: the graph's node takes NumPy's protocols from the module that holds them; the compiler takes apart and
-# puts together the trees of the transforms that it compiles.
-WITHIN = {("graph", "numpy_protocol"), ("compile", "calculus")}
+# Within a floor: the graph's node takes NumPy's protocols from the module that holds them, its backward pass looks for
+# arrays that were changed, and both know where nodes came from; the compiler takes apart and puts together the trees of
+# the transforms that it compiles.
+WITHIN = {("graph", "numpy_protocol"), ("graph", "mutation"), ("graph", "origin"), ("mutation", "origin")}
+WITHIN |= {("compile", "calculus")}
 
 
 def part(path: Path) -> str:

@@ -11,12 +11,13 @@ from typing import Any
 
 from . import nn, ops, optim
 from .calculus import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .compile import fori, scan, vmap
+from .compile.compiled import compile
 
 # These functions stand for the folders of the same names; whoever needs the modules imports from them.
 from .derive import derive
-from .draw import draw
-from .compile import fori, scan, vmap
-from .compile.compiled import compile
+from .draw import detect_anomaly, draw, record_lines
+from .expand import expand
 from .graph import Node, no_grad, topological_order
 from .ops import *  # noqa: F403  # every public op, by ops.__all__
 from .tensor import Tensor
@@ -29,7 +30,9 @@ __all__ = [
     "Value",
     "compile",
     "derive",
+    "detect_anomaly",
     "draw",
+    "expand",
     "fori",
     "grad",
     "hessian",
@@ -40,6 +43,7 @@ __all__ = [
     "no_grad",
     "ops",
     "optim",
+    "record_lines",
     "scan",
 ]
 __all__ += ["topological_order", "value_and_grad", "vjp", "vmap"]

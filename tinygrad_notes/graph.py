@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from . import ops
+from . import mutation, ops
 from .numpy_protocol import NumPyProtocol
 from .ops import NODE_KINDS, TABLE, Op
 from .ops.namespaces import is_number
+from .origin import Origin
 
 
 class Node(NumPyProtocol):
@@ -24,9 +25,10 @@ class Node(NumPyProtocol):
         op: the row of the op table that made it, `None` for a leaf.
         name: what to call it in pictures, derivations and errors.
         requires_grad: whether gradients flow to it.
+        origin: the call and the line that it came from, where that is known; mostly unset: see `origin_of`.
     """
 
-    __slots__ = ("data", "grad")
+    __slots__ = ("data", "grad", "origin")
 
     rank: ClassVar[int] = 0
     """An op on nodes of several kinds is recorded by the kind of highest rank."""
@@ -37,6 +39,7 @@ class Node(NumPyProtocol):
     grad: Any
     name: str | None
     requires_grad: bool
+    origin: Origin
 
     if TYPE_CHECKING:  # the kinds make their operators from the rows, at the end of value.py and tensor.py
 
@@ -224,6 +227,9 @@ def cotangents(
         create_graph: record the pass, so that the cotangents are nodes.
     """
     order = topological_order(*(node for node, _ in seeds))
+    watchers = _thread.watchers if state.paused else ()
+    if mutation.is_due(len(order)) or watchers:
+        mutation.check(order)
     active: set[Any] | None = None
     ends: frozenset[Any] = frozenset()
     if targets is not None:
@@ -254,6 +260,8 @@ def cotangents(
             else:
                 pull = node.op.pullbacks.get(type(node)) or type(node).pull
                 contributions = pull(node, g, wanted)
+            for watcher in watchers:
+                watcher.pulled(node, contributions)
             for p, c in zip(parents, contributions, strict=True):
                 if c is not None:
                     before = flight.get(p)
@@ -264,8 +272,18 @@ def cotangents(
 # --- whether operations are recorded ----------------------------------------------------------------------------------
 
 
+class Watcher:
+    """Is shown what a thread records, within `watching(watcher)`."""
+
+    def made(self, op: Op, args: Sequence[Any], node: Any) -> None:
+        """`node` is the result of `op` on `args`; it may be one that is not recorded."""
+
+    def pulled(self, node: Node, contributions: Sequence[Any]) -> None:
+        """`contributions` is what a backward pass hands on from `node` to each of its arguments."""
+
+
 class _State:
-    """`paused` counts the `no_grad` and `recorded_by` blocks of all threads: while it is 0, nobody needs to ask further."""
+    """`paused` counts the blocks of all threads that stop, watch or replace recording; while it is 0, nobody asks."""
 
     __slots__ = ("paused",)
 
@@ -276,6 +294,7 @@ class _State:
 class _Thread(threading.local):
     off = False
     recorder: Callable[..., Any] | None = None
+    watchers: tuple[Watcher, ...] = ()
 
 
 state = _State()
@@ -286,6 +305,27 @@ _lock = threading.Lock()
 def is_recording() -> bool:
     """Whether ops on nodes are recorded in this thread."""
     return not (state.paused and _thread.off)
+
+
+def show(op: Op, args: Sequence[Any], node: Any) -> None:
+    """Show a new node to those who watch in this thread."""
+    for watcher in _thread.watchers:
+        watcher.made(op, args, node)
+
+
+@contextlib.contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Within the block, show every op of this thread to the watcher."""
+    before = _thread.watchers
+    with _lock:
+        state.paused += 1
+    _thread.watchers = (*before, watcher)
+    try:
+        yield
+    finally:
+        _thread.watchers = before
+        with _lock:
+            state.paused -= 1
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .graph import Node, cotangents, is_node, instead_of_recording, is_recording, recording, state
+from .graph import Node, cotangents, instead_of_recording, is_node, is_recording, recording, show, state
 from .numpy_protocol import on_booleans
 from .ops import NODE_KINDS, Op, namespace_of
 from .ops.array_code import write_pullback, write_recorder
@@ -88,6 +88,8 @@ class Tensor(Node):
         else:
             node.op, node.parents, node.params = None, (), {}
             node.requires_grad = False
+        if state.paused:
+            show(op, args, node)
         return node
 
     def pull(self, g: Any, wanted: Sequence[bool] | None) -> Sequence[Any]:

@@ -157,7 +157,7 @@ class Value(Node):
 
     def backward(self, cotangent: Any = None, *, create_graph: bool = False) -> None:
         """Fill `.grad` of every node that this one was computed from; see `Node.backward`."""
-        if create_graph or not self.requires_grad or is_node(cotangent):
+        if create_graph or not self.requires_grad or is_node(cotangent) or graph.state.paused:
             super().backward(cotangent, create_graph=create_graph)
             return
         g = 1.0 if cotangent is None else float(self.as_cotangent(cotangent))
@@ -265,7 +265,9 @@ def record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
     if not op.differentiable:
         return y
     if not graph.is_recording() or not any(isinstance(a, Value) and a.requires_grad for a in args):
-        return Value(y, requires_grad=False)
+        node = Value(y, requires_grad=False)
+        graph.show(op, args, node)
+        return node
     slopes = op.partials_on_floats(y, data, params)
     edges = [(a, d if isinstance(a, Value) else None) for a, d in zip(args, slopes, strict=True)]
     node = (_ParametricValue if params else Value)(y)
@@ -282,6 +284,7 @@ def record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
         holder = pair
     if rest:
         ((holder.b, holder.db),) = rest
+    graph.show(op, args, node)
     return node
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
 from ..ops.namespaces import numpy_reading
 from .lower import lower
 from .tape import CONSTANT, ELEMENT, INPUT, LANES, Tape
@@ -24,7 +23,7 @@ UFUNCS: dict[str, str] = {
     **{name: name for name in ("minimum", "hypot", "exp", "expm1", "log", "log1p", "logaddexp", "sin", "cos", "tan")},
     **{name: name for name in ("sinh", "cosh", "tanh", "less", "less_equal", "greater", "greater_equal", "equal")},
     **{name: name for name in ("not_equal", "logical_and", "logical_or", "logical_not")},
-    **{"abs": "absolute", "pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"},
+    "abs": "absolute", "pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2",
 }
 """NumPy's function for an op, which takes `out`."""
 

@@ -15,7 +15,7 @@ from ..ops import shape_of
 from ..ops.namespaces import is_number
 from .capture import Captures
 from .tape import ELEMENT, INPUT, LOOP, Tape
-from .trace import TraceError, Traced, current, enter, tracing, wrap
+from .trace import Traced, TraceError, current, enter, tracing, wrap
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import numpy as np
 from .. import ops
 from .differentiate import cotangents
 from .looping import LoopResult
-from .tape import ALIAS, ASSEMBLED, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LANES, LOOP, Tape, code_of
+from .tape import ALIAS, ASSEMBLED, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LOOP, Tape, code_of
 from .trace import Symbols, Traced, constant, contiguous, enter, wrap
 
 ADD, MULTIPLY, STACK = code_of(ops.add), code_of(ops.multiply), ops.stack
