@@ -112,10 +112,14 @@ def fori(steps: int, body: Callable[[Any, Any], Any], state: Any) -> Any:
         >>> fori(3, lambda k, x: 2.0 * x, 1.0)
         8.0
     """
-    return scan(lambda carried, _: ((carried[0] + 1, body(carried[0], carried[1])), None), (0, state), length=steps)[0][1]
+    return scan(lambda carried, _: ((carried[0] + 1, body(carried[0], carried[1])), None), (0, state), length=steps)[0][
+        1
+    ]
 
 
-def scan(f: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
+def scan(
+    f: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any = None, length: int | None = None
+) -> tuple[Any, Any]:
     """A loop over the first axis of arrays, with a state and a result for each step.
 
     Args:

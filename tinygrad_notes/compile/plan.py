@@ -118,7 +118,13 @@ class LanePlan:
     backend = "llvm"
 
     def __init__(
-        self, tape: Tape, roots: Sequence[int], scalar: Tape, rows: Sequence[int], threads: int, feedback: Feedback = (),
+        self,
+        tape: Tape,
+        roots: Sequence[int],
+        scalar: Tape,
+        rows: Sequence[int],
+        threads: int,
+        feedback: Feedback = (),
         stacked: int = 0,
         least: int = 4,
     ) -> None:
@@ -204,7 +210,11 @@ class LanePlan:
             self.step = self.program.native.bind([*(f.copy() for f in flat), *rest], self.threads)
         self.bound = tuple(arrays) if same else ()
         self.given = None
-        self.in_place = same and bool(self.fed) and all(ready[self.inputs.index(what)] is arrays[self.inputs.index(what)] for what in self.fed)
+        self.in_place = (
+            same
+            and bool(self.fed)
+            and all(ready[self.inputs.index(what)] is arrays[self.inputs.index(what)] for what in self.fed)
+        )
 
     def with_care(self) -> NumPyPlan:
         """The program that keeps 0 · ∞ = 0."""
