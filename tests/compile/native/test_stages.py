@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from programs import Guarded, interpret, programs
 
-from tinygrad_notes.compile.native import build, layout
+from tinygrad_notes.compile.native import Stage, build, layout
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="guard pages are made by mprotect")
 
@@ -21,8 +21,8 @@ def compare(stages, arrays, dtype, steps, threads, *, at_end):
         for _ in range(2):
             run(steps)
             interpret(stages, arrays, steps)
-            for expected, given in zip(arrays, guarded, strict=True):
-                np.testing.assert_array_equal(given.array, expected)
+            for expected, guard in zip(arrays, guarded, strict=True):
+                np.testing.assert_array_equal(guard.array, expected)
 
 
 @given(programs(), st.sampled_from(["float64", "float32"]), st.sampled_from([1, 1, 2]), st.sampled_from([512, 3]))
@@ -55,5 +55,5 @@ def test_steps_in_place(lanes, threads, part, monkeypatch):
     guarded = [Guarded(a, at_end=True) for a in arrays]
     build(stages, 3).bind([g.array for g in guarded], threads=threads)(3)
     interpret(stages, arrays, 3)
-    for expected, given in zip(arrays, guarded, strict=True):
-        np.testing.assert_allclose(given.array, expected, rtol=1e-12, atol=1e-12)
+    for expected, guard in zip(arrays, guarded, strict=True):
+        np.testing.assert_allclose(guard.array, expected, rtol=1e-12, atol=1e-12)
