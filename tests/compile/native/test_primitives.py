@@ -147,7 +147,7 @@ OURS = {
     "log": (np.log, lambda u: np.where(u < 0.5, np.exp(np.minimum(u, 0.5) * 2800 - 700), 0.4 + 4 * (u - 0.5))),
     "log1p": (np.log1p, lambda u: np.where(u < 0.5, np.expm1(u * 80 - 30), (u - 0.75) * 3)),
     "tanh": (np.tanh, lambda u: np.where(u < 0.5, 4 * u - 1, 60 * u - 45)),
-    "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), lambda u: u * 784 - 745),
+    "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), lambda u: np.where(u < 0.5, 16 * u - 6, 760 * u - 720)),
 }
 
 
