@@ -4,9 +4,9 @@
 
 Each contender is made, its first result is compared with a NumPy reference, and then all of a row are timed in turn,
 again and again; a ratio is taken within a turn. A turn's time is that of its quickest burst of calls, where a burst
-lasts a millisecond or one call: what other processes interrupt does not count. Over the turns, medians with the least
-and the largest. Each contender has a process of its own, with one thread or two; two need both processors to themselves.
-XLA takes all processors it is given, which costs more than it gains where there is little to do: so JAX also runs
+lasts a millisecond or one call: what others interrupt does not count. Over the turns, medians with the least and the
+largest. Each contender has a process of its own, with one thread or two; two need both processors to themselves. XLA
+takes all processors it is given, which costs more than it gains where there is little to do: so JAX also runs
 "pinned" to one (Linux). Everything is in float64. Imports do not count to the first result; compiling does. All of it
 takes about five minutes, --quick one.
 
@@ -162,7 +162,10 @@ class Worker:
 
         After that, seconds a step. A text says what went wrong.
         """
-        self.pipe.send("next")
+        try:
+            self.pipe.send("next")
+        except OSError:
+            return "its process ended"
         return self._answer(seconds)
 
     def _answer(self, seconds: float) -> Any:
@@ -311,9 +314,10 @@ class Goal:
             goal = f"{self.least:.3g} × quicker than {peer.contender.name if peer else ', '.join(self.peers)}"
             numbers = ratios(peer, ours) if peer else []
             met = bool(numbers) and statistics.median(numbers) >= self.least
-        return _line(
-            [self.row, self.ours, goal, spread(numbers), "yes" if met else "**no**" if numbers else "not measured"]
+        verdict = (
+            "yes" if met else f"**no**{', ' * bool(ours.trouble)}{ours.trouble}" if numbers or ours.trouble else "–"
         )
+        return _line([self.row, self.ours, goal, spread(numbers), verdict])
 
 
 BUFFERS = ("NumPy, out=",)
