@@ -34,6 +34,7 @@ UFUNCS: dict[str, str] = {
 
 _REDUCTIONS = {"sum": "add", "max": "maximum", "min": "minimum", "prod": "multiply"}
 _VIEWS = {"reshape", "permute_dims", "expand_dims", "squeeze", "broadcast_to", "getitem"}
+_MAY_VIEW = {*_VIEWS, "flip", "astype", "einsum"}
 _counter = itertools.count()
 
 
@@ -75,7 +76,7 @@ class ArrayProgram:
         order = {i: k for k, i in enumerate(live)}
         for i in live:  # a view lives in the memory of what it is a view of
             row = tape.rows[i]
-            viewed = row[0] >= 0 and tape.operation(row[0])[0].name in _VIEWS
+            viewed = row[0] >= 0 and tape.operation(row[0])[0].name in _MAY_VIEW
             self.root_of[i] = self.root_of[row[1]] if viewed and row[1] in self.root_of else i
         self.last: dict[int, int] = {}
         for i in live:
@@ -392,11 +393,9 @@ class ArrayProgram:
             return name if code == CONSTANT else f"{name}.item()" if self._is_array(r) else f"float({name})"
         root = self.root_of[r]
         if code == INPUT or root != r:
-            return (
-                f"{name}.copy()"
-                if code == INPUT or self.tape.rows[root][0] == INPUT or root in self.held
-                else f"np.ascontiguousarray({name})"
-            )
+            lasting = code == INPUT or self.tape.rows[root][0] == INPUT or root in self.held
+            shared = sum(self.root_of[i] == root for i in self.roots) > 1
+            return f"{name}.copy()" if lasting or shared else f"np.ascontiguousarray({name})"
         return name
 
     def _is_array(self, r: int) -> bool:

@@ -141,7 +141,8 @@ class Arguments:
                 expressions.append(given[type(i)](i))
             else:
                 expressions.append(f"{self.bind(i)}.data()")
-        lines = [f"({', '.join(f'a{k}' for k in range(self.count))},) = args" if self.count else "() = args"]
+        lines = [f"if len(args) != {self.count}: return MISS"]
+        lines.append(f"({', '.join(f'a{k}' for k in range(self.count))},) = args" if self.count else "() = args")
         for start in range(0, len(self.checks), 50):  # not too much in one expression
             lines.append(f"if not ({' and '.join(self.checks[start : start + 50])}): return MISS")
         return lines, expressions
@@ -187,6 +188,8 @@ def write_call(
     given = f"({', '.join(expressions)}{',' if expressions else ''})"
     lines: list[str] = []
     split: dict[int, str] = {}
+    whole: set[int] = set()
+    scope["copied"] = lambda y: y.copy() if isinstance(y, np.ndarray) else y
 
     def text(x: Any) -> str:
         if isinstance(x, Output):
@@ -196,6 +199,9 @@ def write_call(
                 lines.append(f"if not plan.in_place: copyto({x.into}, r[{x.result}])")
                 return x.into
             if x.offset is None:
+                if x.result in whole:  # returned twice, it is two arrays
+                    return f"copied(r[{x.result}])"
+                whole.add(x.result)
                 return f"r[{x.result}]"
             if x.result not in split:
                 split[x.result] = f"n{x.result}"
