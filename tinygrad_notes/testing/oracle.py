@@ -350,7 +350,8 @@ class Oracle:
             for s, g in zip(self.values[root].flat, seeds.flat, strict=True)
             if type(s) is Scalar
         ]
-        self.sides = [self.tape.gradient(self.seeds, ways) for ways in self.tape.ways()]
+        self.ways = self.tape.ways()
+        self.sides = [self.tape.gradient(self.seeds, ways) for ways in self.ways]
         self._bounds: dict[bool, list[float]] = {}
 
     def undecidable(self) -> str:
@@ -389,7 +390,10 @@ class Oracle:
         """How far rounding in floats may move each element of the gradient by a node; see `Tape.rounding`."""
         if by_result not in self._bounds:
             with np.errstate(all="ignore"):
-                bounds = [self.tape.rounding(side, self.seeds, by_result) for side in self.sides]
+                bounds = [
+                    self.tape.rounding(side, self.seeds, ways, by_result)
+                    for side, ways in zip(self.sides, self.ways, strict=True)
+                ]
             self._bounds[by_result] = [max(of) for of in zip(*bounds, strict=True)]
         bound = self._bounds[by_result]
         return np.asarray(_each(lambda s: bound[s.index] if s.index >= 0 else 0.0, 1)(self.values[node])).astype(float)
