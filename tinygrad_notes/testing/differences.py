@@ -28,8 +28,8 @@ UNKNOWN: Pair = (math.nan, math.inf)
 _COLUMNS = 4  # further columns of the tableau only collect rounding
 _SAFETY = 2.0
 _LEVELS = 23  # the most steps taken
-# A step is a quarter of the one before, and so is the change of a quotient (two-sided: a sixteenth), unless the function
-# bends without bound there.
+# A step is a quarter of the one before, and so is the change of a quotient (two-sided: a sixteenth), unless the
+# function bends without bound there.
 _SLOW, _TOO_SLOW = 0.35, 0.85
 
 

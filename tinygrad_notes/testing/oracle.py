@@ -16,7 +16,7 @@ import numpy as np
 from ..graph import Node, is_node, topological_order
 from ..ops.namespaces import Namespace, numpy_reading
 from .fields import FUNCTIONS, Field, NotExactError, UnclearError
-from .scalars import Scalar, Tape, Tie
+from .scalars import EPSILON, Scalar, Tape, Tie
 
 
 class Numbers(np.ndarray[Any, Any]):
@@ -387,14 +387,21 @@ class Oracle:
         return np.asarray(_each(self.tape.field.to_float, 1)(array)).astype(float)
 
     def rounding(self, node: Node, by_result: bool = True) -> Any:
-        """How far rounding in floats may move each element of the gradient by a node; see `Tape.rounding`."""
+        """How far rounding in floats may move each element of the gradient by a node; see `Tape.rounding`.
+
+        Where the graph casts to a narrower type, the rounding is that type's.
+        """
         if by_result not in self._bounds:
             with np.errstate(all="ignore"):
                 bounds = [
                     self.tape.rounding(side, self.seeds, ways, by_result)
                     for side, ways in zip(self.sides, self.ways, strict=True)
                 ]
-            self._bounds[by_result] = [max(of) for of in zip(*bounds, strict=True)]
+            coarse = max(
+                (np.finfo(n.data.dtype).eps for n in self.values if n.op is not None and n.data.dtype.kind == "f"),
+                default=EPSILON,
+            )
+            self._bounds[by_result] = [max(of) * (float(coarse) / EPSILON) for of in zip(*bounds, strict=True)]
         bound = self._bounds[by_result]
         return np.asarray(_each(lambda s: bound[s.index] if s.index >= 0 else 0.0, 1)(self.values[node])).astype(float)
 

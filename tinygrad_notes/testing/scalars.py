@@ -145,9 +145,7 @@ class Tape:
                 if p.index < 0 or not d:
                     continue
                 uncertain = 2 * EPSILON * d + s.slope_error(position, off, values, to_float, by_result)
-                bound[p.index] += (
-                    bound[s.index] * d + g * uncertain + EPSILON * g * d + SMALLEST * max(1.0, g, d)
-                )
+                bound[p.index] += bound[s.index] * d + g * uncertain + EPSILON * g * d + SMALLEST * max(1.0, g, d)
         return bound
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from ..graph import is_node
 from ..ops import describe
 from . import verdicts
+from .candidates import called
 from .differences import EPS, Estimate, derivative
 from .judging import CORRECT, KINK, NOT_A_NUMBER, UNDECIDED, WRONG, Finding, worst
 
@@ -76,7 +77,7 @@ def watch(
         return _floats(f(*map(_plain, xs)), "f")
 
     def by_hand(*xs: Any) -> list[Any]:
-        given = [_floats(g, "gradient") for g in verdicts.called(gradient, [_plain(x) for x in xs])]
+        given = [_floats(g, "gradient") for g in called(gradient, [_plain(x) for x in xs])]
         for g, x, name in zip(given, xs, names, strict=True):
             if g.shape != x.shape:
                 raise ValueError(
@@ -284,7 +285,7 @@ def _with_rounding(candidate: Candidate, points: list[Any], eps: float) -> tuple
                 continue
         spread = []
         for k, p in enumerate(points):
-            values = np.array([m[k] for m in moved], dtype=float).reshape((-1, *p.shape))
+            values = np.array([m[k] for m in moved], dtype=float).reshape((len(moved), *p.shape))
             values = np.where(np.isfinite(values), values, np.nan)
             width = np.fmax.reduce(values, axis=0, initial=-math.inf) - np.fmin.reduce(values, axis=0, initial=math.inf)
             spread.append(np.where(np.isfinite(width), np.maximum(width, 0.0), 0.0))
