@@ -12,6 +12,7 @@ from .fields import Field, NotExactError
 EPSILON = 2.0**-52
 SMALLEST = 2.0**-1074
 _NEAR = 1e-12
+_UNCERTAIN = ("*", "/", "function")  # kinds of scalars whose slopes are computed
 LARGEST_HULL = 64
 """So many ways to choose the slopes at kinks are tried, no more."""
 LARGEST_POWER = 1000
@@ -142,7 +143,8 @@ class Tape:
             if not (g or bound[s.index]):
                 continue
             for position, (p, d) in enumerate(zip(s.parents, slopes[s.index], strict=True)):
-                if p.index < 0 or not d:
+                # A slope that is 0 by its value, as that of d² at d = 0, is 0 in floats only if d is.
+                if p.index < 0 or not (d or s.kind in _UNCERTAIN):
                     continue
                 uncertain = 2 * EPSILON * d + s.slope_error(position, off, values, to_float, by_result)
                 bound[p.index] += bound[s.index] * d + g * uncertain + EPSILON * g * d + SMALLEST * max(1.0, g, d)
