@@ -180,6 +180,7 @@ class _Slope:
         terms: Σ |weight · derivative| over the outputs, which a backward pass adds up and rounds.
         kink: whether some output has a kink.
         bends: for the outputs with one, whether the slope grows there (a convex kink) or falls.
+        edge: whether some output is known on one side only, as at an edge of its domain.
     """
 
     low: float
@@ -188,6 +189,7 @@ class _Slope:
     terms: float
     kink: bool
     bends: frozenset[tuple[int, bool]]
+    edge: bool
 
 
 class _Lines:
@@ -237,7 +239,7 @@ class _Lines:
             return taken[t]
 
         low = high = value = terms = 0.0
-        bends = set()
+        bends, edge = set(), False
         for k, weight in enumerate(self.weights.tolist()):
             if weight == 0:
                 continue
@@ -246,9 +248,10 @@ class _Lines:
             low, high = low + min(ends), high + max(ends)
             middle = float(estimate.value) if math.isfinite(estimate.value) else sum(ends) / (2 * weight)
             value, terms = value + weight * middle, terms + max(map(abs, ends))
+            edge = edge or not (estimate.kink or math.isfinite(estimate.error))
             if estimate.kink:
                 bends.add((k, bool(weight * estimate.left[0] < weight * estimate.right[0])))
-        return _Slope(low, high, value, terms, bool(bends), frozenset(bends))
+        return _Slope(low, high, value, terms, bool(bends), frozenset(bends), edge)
 
     def _estimate(self, outputs: Callable[[float], Any], taken: dict[float, Any], k: int, at: float) -> Estimate:
         here = float(outputs(at)[k])
@@ -331,6 +334,8 @@ def _together(lines: _Lines, slopes: list[list[_Slope]], given: list[Any], eps: 
     if len({k for k, _ in bends}) < len(bends):
         return Finding(KINK)
     for direction, slope in zip(directions, found, strict=True):
+        if slope.edge:  # a slope from inside bounds what lies along it on one side only
+            continue
         c = float(direction @ flat)
         granted = 64 * eps * (float(np.abs(direction) @ np.abs(flat)) + slope.terms)
         if math.isfinite(slope.low) and math.isfinite(slope.high) and max(slope.low - c, c - slope.high) > granted:
