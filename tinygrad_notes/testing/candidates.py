@@ -73,19 +73,30 @@ def floats_by_hand(gradient: Function, points: Sequence[Any], names: Sequence[st
     """
     with np.errstate(all="ignore"):
         given = called(gradient, [plain(p) for p in points])
-    return [shaped(_floats(g, n), p.shape, n) for g, p, n in zip(given, points, names, strict=True)]
+    return [
+        shaped(as_floats(g, f"the gradient by {n} is"), p.shape, n)
+        for g, p, n in zip(given, points, names, strict=True)
+    ]
 
 
-def _floats(given: Any, name: str) -> Any:
+def as_floats(given: Any, what: str) -> Any:
+    """A number, array or node as a float array, in the precision that it came in.
+
+    What left the reals, as Python's (-2.0) ** 0.5 does, is not a number.
+
+    Raises:
+        TypeError: it is none of these; the message says of `what`.
+    """
     try:
         array = np.asarray(given.data if is_node(given) else given)
-        array = array.astype(float) if array.dtype.kind in "iubO" else array
-    except (TypeError, ValueError):
-        array = np.asarray("")
-    if array.dtype.kind != "f":
-        raise TypeError(
-            f"check_gradient: the gradient by {name} is {ops.describe(given)}; expected a number or an array."
-        )
+        if array.dtype.kind == "c":
+            array = np.where(array.imag == 0, array.real, np.nan)
+        elif array.dtype.kind in "iubO":
+            array = array.astype(float)
+        elif array.dtype.kind != "f":
+            raise TypeError(f"an array of {array.dtype}")
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"check_gradient: {what} {ops.describe(given)}; expected a number or an array.") from error
     return array
 
 

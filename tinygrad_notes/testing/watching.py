@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import is_node
 from ..ops import describe
 from . import verdicts
-from .candidates import called
+from .candidates import as_floats, called
 from .differences import EPS, Estimate, derivative
 from .judging import CORRECT, KINK, NOT_A_NUMBER, UNDECIDED, WRONG, Finding, worst
 
@@ -74,10 +73,10 @@ def watch(
         )
 
     def values(*xs: Any) -> Any:
-        return _floats(f(*map(_plain, xs)), "f")
+        return as_floats(f(*map(_plain, xs)), "f gave").astype(float)
 
     def by_hand(*xs: Any) -> list[Any]:
-        given = [_floats(g, "gradient") for g in called(gradient, [_plain(x) for x in xs])]
+        given = [as_floats(g, "gradient gave").astype(float) for g in called(gradient, [_plain(x) for x in xs])]
         for g, x, name in zip(given, xs, names, strict=True):
             if g.shape != x.shape:
                 raise ValueError(
@@ -104,14 +103,6 @@ def verdict(
 
 def _plain(x: Any) -> Any:
     return float(x) if np.ndim(x) == 0 else np.array(x, dtype=float)
-
-
-def _floats(given: Any, what: str) -> Any:
-    data = given.data if is_node(given) else given
-    try:
-        return np.array(data, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"check_gradient: {what} gave {describe(given)}; expected a number or an array.") from error
 
 
 def attempt(f: Function, points: Sequence[Any]) -> Any:
