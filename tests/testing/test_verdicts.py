@@ -282,6 +282,26 @@ def test_a_branch_that_is_not_on_a_tie_is_recorded():
     assert [check_gradient(f, x).tier for x in (2.0, 0.5, -1.0, 0.0)] == ["exact", "exact", "exact", "black box"]
 
 
+@pytest.mark.parametrize(("factor", "status"), [(1.0, "correct"), (1.01, "wrong")])
+def test_an_op_on_floats_only_is_watched(factor, status):
+    """No other number comes through the forward function of this op of one's own."""
+    atan_in_floats = tn.elementwise(
+        "t_atan_in_floats",
+        forward=lambda xp, x: np.vectorize(math.atan)(np.asarray(x, dtype=float)),
+        partials=lambda xp, y, x: (factor / (1 + x * x),),
+    )
+    x = np.array([0.5, -2.0])
+    found = check_gradient(lambda x: atan_in_floats(x) * 2.0, x)
+    assert (found.status, found.tier) == (status, "black box")
+    assert check_gradient(atan_in_floats, x, gradient=lambda x: factor / (1 + x * x)).status == status
+
+
+def test_the_engine_loses_what_is_turned_into_a_number():
+    """x · float(x) has the slope 2x, of which the graph knows the first half."""
+    found = check_gradient(lambda x: x * float(x), 3.0)
+    assert (found.status, found.tier) == ("wrong", "black box")
+
+
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
 def test_a_copy_does_not_lose_the_graph(copied):
     assert check_gradient(lambda x: np.sum(copied(x) ** 2), np.ones(2), gradient=lambda x: 2 * x).status == "correct"

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..graph import Node, is_node, topological_order
 from ..ops.namespaces import Namespace, numpy_reading
-from .fields import FUNCTIONS, Field, NotExactError, UnclearError
+from .fields import FUNCTIONS, Field, NotExactError, OpaqueError, UnclearError
 from .scalars import EPSILON, Scalar, Tape, Tie
 
 
@@ -302,7 +302,12 @@ def _read(xp: OracleNamespace, roots: Sequence[Node], found: dict[Node, Any]) ->
         else:
             args_given = [args] if node.op.arity < 0 else args
         assert function is not None
-        y = numbers(function(*args_given, **node.params))
+        try:
+            y = numbers(function(*args_given, **node.params))
+        except (AttributeError, TypeError, ValueError) as error:
+            if node.op.forward is None:
+                raise
+            raise OpaqueError(f"the forward function of {node.op.name} takes floats only: {error}") from error
         if xp.tape.tracking and node.requires_grad:
             y = _each(xp.tracked, 1)(y)
         found[node] = y if node.op.elementwise else _each(xp.own, 1)(y)

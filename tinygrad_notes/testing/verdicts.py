@@ -15,7 +15,7 @@ from ..graph import Node, cotangents, is_node
 from ..ops.namespaces import is_number
 from . import fields
 from .candidates import automatic_floats, floats_by_hand, recorded_automatic, recorded_by_hand
-from .fields import Dual, Duals, Field
+from .fields import Dual, Duals, Field, OpaqueError
 from .judging import (
     CORRECT,
     KINK,
@@ -247,6 +247,7 @@ class Case:
         self.f, self.root, self.leaves, self.points, self.names = f, root, leaves, points, names
         self.weights, self.gradient = weights, gradient
         self.shown = dict(zip(names, points, strict=True))
+        self.reason = "it needs more than fractions: pip install 'tinygrad_notes[certify]'"
 
     def _decided(self, roots: Sequence[Node], decide: Callable[[Field], Verdict]) -> Verdict | None:
         """The verdict of the first field that can decide; `None` where there is no field at all."""
@@ -254,6 +255,9 @@ class Case:
         for field_ in fields.fields_for(is_rational([self.root, *roots])):
             try:
                 found = decide(field_)
+            except OpaqueError as error:
+                self.reason = str(error)
+                return None
             except (NotExactError, UnclearError) as error:
                 found = self._verdict([Finding(UNDECIDED, note=str(error))], field_.tier)
                 continue
@@ -264,6 +268,10 @@ class Case:
     def _verdict(self, findings: list[Finding], tier: str, node: Node | None = None) -> Verdict:
         decides = worst(findings)
         return Verdict(decides.status, tier, decides, node, self.shown)
+
+    def _foreign(self, order: int) -> Verdict:
+        points, names = list(self.points), list(self.names)
+        return _foreign(self.f, points, names, self.gradient, order, self.weights, ForeignError(self.reason))
 
     def candidate(self, constants: bool = False) -> list[Node] | None:
         """The gradient to judge, as nodes; `None` if it can be had as floats only, which may serve as `constants`."""
@@ -290,7 +298,7 @@ class Case:
         if verdict is not None and raised and verdict.status == WRONG:
             verdict = replace(verdict, finding=replace(verdict.finding, note=raised))
         if verdict is None or (not fields.reals() and verdict.status == UNDECIDED):
-            return _black_box(self.f, list(self.points), list(self.names), self.gradient, 1, self.weights)
+            return self._foreign(1)
         return verdict
 
     def _first(self, numbers_: Field, candidate: list[Any] | None, floats: list[Any] | None) -> Verdict:
@@ -329,11 +337,9 @@ class Case:
         """The second derivatives, along each direction of the inputs in turn."""
         candidate = self.candidate(constants=True)
         if candidate is None:
-            return _black_box(self.f, list(self.points), list(self.names), self.gradient, 2, self.weights)
+            return self._foreign(2)
         verdict = self._decided(candidate, lambda numbers_: self._second(numbers_, candidate))
-        if verdict is None:
-            return _black_box(self.f, list(self.points), list(self.names), self.gradient, 2, self.weights)
-        return verdict
+        return self._foreign(2) if verdict is None else verdict
 
     def _second(self, numbers_: Field, candidate: list[Any]) -> Verdict:
         base = Oracle(self.root, self.leaves, numbers_, self.weights)
@@ -393,15 +399,19 @@ def _foreign(
     if isinstance(reason, TieError) and order == 2:
         finding = Finding(UNDECIDED, note=f"{reason}, where there may be no second derivative")
         return Verdict(UNDECIDED, "black box", finding, None, dict(zip(names, points, strict=True)))
+    if gradient is None and order == 1:
+        weights = None if cotangent is None else np.asarray(cotangent, dtype=float)
+        try:
+            known = automatic_floats(f, points, weights) is not None
+        except Exception:
+            known = False
+        if known:  # the engine's own, as floats
+
+            def gradient(*xs: Any) -> Any:
+                return tuple(automatic_floats(f, [np.asarray(x, dtype=float) for x in xs], weights) or ())
+
     if gradient is not None:
         return _black_box(f, points, names, gradient, order, cotangent)
-    weights = None if cotangent is None else np.asarray(cotangent, dtype=float)
-    if isinstance(reason, TieError) and automatic_floats(f, points, weights) is not None:  # at a tie, as it falls
-
-        def automatic(*xs: Any) -> Any:
-            return tuple(automatic_floats(f, [np.asarray(x, dtype=float) for x in xs], weights) or ())
-
-        return _black_box(f, points, names, automatic, 1, cotangent)
     raise TypeError(
         f"check_gradient: given {ops.describe(f)}, which cannot be recorded ({reason}), so it has no automatic "
         "gradient; give gradient=, or write f with this project's ops or NumPy's functions on its argument."
