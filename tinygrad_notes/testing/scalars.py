@@ -12,7 +12,6 @@ from .fields import Field, NotExactError
 EPSILON = 2.0**-52
 SMALLEST = 2.0**-1074
 _NEAR = 1e-12
-_UNCERTAIN = ("*", "/", "function")  # kinds of scalars whose slopes are computed
 LARGEST_HULL = 64
 """So many ways to choose the slopes at kinks are tried, no more."""
 LARGEST_POWER = 1000
@@ -143,10 +142,12 @@ class Tape:
             if not (g or bound[s.index]):
                 continue
             for position, (p, d) in enumerate(zip(s.parents, slopes[s.index], strict=True)):
-                # A slope that is 0 by its value, as that of d² at d = 0, is 0 in floats only if d is.
-                if p.index < 0 or not (d or s.kind in _UNCERTAIN):
+                if p.index < 0:
                     continue
-                uncertain = 2 * EPSILON * d + s.slope_error(position, off, values, to_float, by_result)
+                error = s.slope_error(position, off, values, to_float, by_result)
+                if not (d or error):  # of a slope that is 0 by its value only, as that of d² at d = 0, it is not
+                    continue
+                uncertain = 2 * EPSILON * d + error
                 bound[p.index] += bound[s.index] * d + g * uncertain + EPSILON * g * d + SMALLEST * max(1.0, g, d)
         return bound
 
