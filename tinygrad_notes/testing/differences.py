@@ -396,7 +396,7 @@ def _slowed(value: float, error: float, quotients: list[float], roundings: list[
 def _missing(quotients: list[float], roundings: list[float]) -> float:
     """What the quotients still lack of a limit that they approach too slowly for the tableau, as those of |x|^1.2 do.
 
-    Their changes shrink in a geometric series then, by less than half at each step; what is left of it is missing.
+    Their changes shrink in a geometric series then, by less than the tableau counts on; what is left of it is missing.
     """
     changes = [c for c, _ in _changes(quotients, roundings)[-5:]]
     ratios = [b / a if a else 0.0 for a, b in pairwise(changes)]

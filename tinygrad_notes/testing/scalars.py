@@ -356,9 +356,10 @@ class Scalar:
     def whole(self) -> int | None:
         """The value as an integer; `None` if it is none, or not certainly one."""
         nearest = self.tape.field.to_float(self.value)
-        if not math.isfinite(nearest) or nearest != int(nearest) or self.value != self.tape.field.number(nearest):
+        if not math.isfinite(nearest) or nearest != int(nearest):
             return None
-        return int(nearest)
+        same = self.value == self.tape.field.number(nearest)  # of balls: without doubt; != would mean certainly not
+        return int(nearest) if same else None
 
     def _whole_power(self, n: int) -> Scalar:
         one = self.tape.constant(1.0)
