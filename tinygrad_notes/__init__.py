@@ -18,6 +18,7 @@ from .draw import detect_anomaly, draw, record_lines
 from .expand import expand
 from .graph import Node, no_grad, topological_order
 from .ops import *  # noqa: F403  # every public op, by ops.__all__
+from .replay import replay
 from .tensor import Tensor
 from .value import Value
 
@@ -39,6 +40,7 @@ __all__ = [
     "no_grad",
     "ops",
     "optim",
+    "replay",
     "record_lines",
 ]
 __all__ += ["topological_order", "value_and_grad", "vjp"]
