@@ -1,7 +1,8 @@
-"""What a player calls the nodes and constants of a graph: as the derivation does, so that both can stand side by side."""
+"""What a player calls nodes and constants: as the derivation does, so that both can stand side by side."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,10 +29,8 @@ class Names:
         self._names: dict[int, str] = {}
         self._numbered: set[int] = set()
         letters: Letters | None = None
-        try:
+        with contextlib.suppress(DeriveError):  # a name is missing, used twice or not fit for a formula: here it may
             letters = Letters(topological_order(root), given)
-        except DeriveError:  # a name is missing, used twice, or cannot stand in a formula: here it may
-            pass
         named = {id(x): name for name, x in given.items()}
         for node in order:
             for x in (node, *(node.parents if node.op is not None else ())):

@@ -13,6 +13,8 @@ from .names import minus
 
 TABLE = 48
 """Arrays of more elements are summarised."""
+LINE = 12
+"""Of so many the numbers still stand in a line."""
 WIDEST = 12
 """So many columns stand beside each other."""
 
@@ -34,16 +36,25 @@ def agree(a: Any, b: Any) -> bool:
     return bool(np.allclose(array(a), array(b), rtol=1e-9, atol=0, equal_nan=True))
 
 
+def number(x: Any) -> str:
+    """A number to four digits; a zero without its sign."""
+    return minus(labels.number(x if x else abs(x)))
+
+
 def text(x: Any) -> str:
     """In one line: the digits, or the shape and the range."""
     data = array(x)
-    return minus(" ".join(labels.numbers(data))) if labels.is_shown(data) else _summary(data)
+    return _nested(data.tolist()) if data.size <= LINE and data.ndim <= 2 else _summary(data)
+
+
+def _nested(x: Any) -> str:
+    return f"[{', '.join(map(_nested, x))}]" if isinstance(x, list) else number(x)
 
 
 def brief(x: Any) -> str:
     """What fits into a node of the picture: a number, or the shape."""
     data = array(x)
-    return minus(labels.number(data.item())) if data.ndim == 0 else f"{data.shape}"
+    return number(data.item()) if data.size == 1 else f"{data.shape}"
 
 
 def html_of(x: Any) -> str:
@@ -59,7 +70,7 @@ def html_of(x: Any) -> str:
 
 
 def _cell(tag: str, x: Any) -> str:
-    return f'<{tag} class="number" title="{x!r}">{minus(labels.number(x))}</{tag}>'
+    return f'<{tag} class="number" title="{x!r}">{number(x)}</{tag}>'
 
 
 def _summary(data: np.ndarray[Any, Any]) -> str:
@@ -67,7 +78,7 @@ def _summary(data: np.ndarray[Any, Any]) -> str:
     finite = data[np.isfinite(data)] if data.dtype.kind == "f" else data.reshape(-1)
     said = f"{tuple(data.shape)}"
     if finite.size:
-        low, high = labels.number(finite.min().item()), labels.number(finite.max().item())
-        said += minus(f", all {low}" if low == high else f", from {low} to {high}")
+        low, high = number(finite.min().item()), number(finite.max().item())
+        said += f", all {low}" if low == high else f", from {low} to {high}"
     lost = data.size - finite.size
     return said + (f", {lost:,} not finite" if lost else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -41,7 +41,6 @@ class Page:
         self.derivation = derivation
         self.root = forward[-1].event.node
         self.right = _sums(self.root, backward)
-        self.wrong = _wrong(self.right, _sums(self.root, naive)) if naive else set[Node]()
 
     def html(self) -> str:
         """The whole page.
@@ -49,7 +48,7 @@ class Page:
         Raises:
             RenderError: no renderer for the graph is installed, or it failed.
         """
-        passes = [_states(self.backward, set()), _states(self.naive, self.wrong)]
+        passes = [self._states(self.backward), self._states(self.naive)]
         texts: dict[Node, list[str]] = {t.event.node: [numbers.brief(t.event.node)] for t in self.forward}
         for states in passes:
             for step in states:
@@ -86,6 +85,22 @@ class Page:
             "<code>tinygrad-notes replay residual</code>."
         )
 
+    def _is_wrong(self, node: Node, g: Any) -> bool:
+        return not numbers.agree(g, self.right[node])
+
+    def _states(self, passed: Sequence[Told]) -> list[_States]:
+        """For each step what then stands as gradient in which boxes, and whether it is wrong."""
+        found: list[_States] = []
+        for told in passed:
+            node, g = told.event.node, told.event.gradient
+            step = {node: (node, picture.gradient_text(g, told.incomplete, told.wrong), told.wrong)}
+            for hand in told.hands:
+                p, total = hand.edge.parent, hand.edge.total
+                bad = hand.edge.late and not hand.missing and self._is_wrong(p, total)
+                step[p] = (p, picture.gradient_text(total, hand.missing > 0, bad), bad)
+            found.append(list(step.values()))
+        return found
+
     # --- steps --------------------------------------------------------------------------------------------------------
 
     def _forward(self, told: Told, ids: Mapping[Node, str]) -> str:
@@ -97,10 +112,12 @@ class Page:
             given = "".join(_equation(escape(name), [numbers.html_of(p)]) for name, p in shown.items())
             body.append(f'<p class="from">computed from</p>{given}')
         else:
-            body.append(f'<p class="note">{"A parameter." if node.requires_grad else "Data: no gradient flows to it."}</p>')
+            body.append(
+                f'<p class="note">{"A parameter." if node.requires_grad else "Data: no gradient flows to it."}</p>'
+            )
         edges = [f"{ids[p]}->{me}" for p in args if is_node(p)]
         sets = [(me, "value", numbers.brief(node), False)]
-        return _section("forward", "", told, me, edges, [], sets, [], "".join(body))
+        return _section("forward", told, body, node=me, edges=edges, sets=sets)
 
     def _backward(self, told: Told, states: _States, ids: Mapping[Node, str], order: str) -> str:
         node, me = told.event.node, ids[told.event.node]
@@ -111,7 +128,7 @@ class Page:
         else:
             body = [_equation(escape(told.title), sources or [numbers.html_of(told.event.gradient)])]
         for note in told.notes:
-            body.append(f'<p class="note{" late" if told.incomplete else ""}">{escape(note)}</p>')
+            body.append(f'<p class="note{" late" if told.wrong or told.incomplete else ""}">{escape(note)}</p>')
         if told.hands:
             rows = "".join(self._row(h) for h in told.hands)
             heads = "".join(f'<th scope="col">{h}</th>' for h in _COLUMNS)
@@ -119,15 +136,17 @@ class Page:
         edges = [f"{ids[h.edge.parent]}->{me}" for h in told.hands]
         got = [ids[h.edge.parent] for h in told.hands]
         sets = [(ids[n], "gradient", text, wrong) for n, text, wrong in states]
-        return _section("backward", order, told, me, edges, got, sets, self._lines_of(node), "".join(body))
+        lines = self._lines_of(node)
+        return _section("backward", told, body, order=order, node=me, edges=edges, got=got, sets=sets, lines=lines)
 
     def _row(self, hand: Hand) -> str:
         edge = hand.edge
-        local = numbers.html_of(edge.slope) if edge.slope is not None else ""
-        if local and numbers.text(edge.slope) == hand.local:
-            first = local
+        if edge.slope is None:
+            first = _formula(hand.local)
+        elif numbers.text(edge.slope) == hand.local:
+            first = numbers.html_of(edge.slope)
         else:
-            first = _formula(hand.local) + local
+            first = _formula(hand.local) + numbers.html_of(edge.slope)
         total = numbers.html_of(edge.total)
         if edge.is_lost:
             total += f'<span class="formula late">Too late: {escape(hand.to)} has handed on already.</span>'
@@ -147,17 +166,19 @@ class Page:
             node = told.event.node
             cells = [numbers.html_of(sums[node])]
             if naive:
-                bad = node in self.wrong
-                cells[0] += f' <span class="{"wrong" if bad else "right"}-text">{"✗ wrong" if bad else "✓ right"}</span>'
+                bad = self._is_wrong(node, sums[node])
+                cells[0] += (
+                    f' <span class="{"wrong" if bad else "right"}-text">{"✗ wrong" if bad else "✓ right"}</span>'
+                )
                 cells.append(numbers.html_of(self.right[node]))
             row = "".join(f"<td>{c}</td>" for c in cells)
             rows.append(f'<tr data-leaf="{escape(told.name)}"><th scope="row">{escape(told.title)}</th>{row}</tr>')
         names = ", ".join(t.name for t in leaves)
         if naive:
-            bad = [t.name for t in leaves if t.event.node in self.wrong]
+            lost = [t.name for t in leaves if self._is_wrong(t.event.node, sums[t.event.node])]
             said = (
-                f"In depth-first order the gradient of {', '.join(bad)} is wrong."
-                if bad
+                f"In depth-first order the gradient of {' and of '.join(lost)} is wrong."
+                if lost
                 else "The gradients are right here, although some contributions came too late: they made no difference."
             )
             heads = ["", "in depth-first order", "in topological order"]
@@ -165,10 +186,10 @@ class Page:
             said = f"Every contribution has arrived: the gradients of {names} are complete."
             heads = ["", "gradient"]
         head = "".join(f'<th scope="col">{h}</th>' for h in heads)
-        body = f'<p class="note">{escape(said)}</p><div class="scroll"><table class="result"><thead><tr>{head}</tr>'
-        body += f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
+        table = f'<table class="result"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        body = [f'<p class="note">{escape(said)}</p>', f'<div class="scroll">{table}</div>']
         told = Told(Event("result", self.root), "", "The gradients", said)
-        return _section("result", order, told, "", [], [ids[t.event.node] for t in leaves], [], [], body)
+        return _section("result", told, body, order=order, got=[ids[t.event.node] for t in leaves])
 
     # --- the derivation -----------------------------------------------------------------------------------------------
 
@@ -207,50 +228,51 @@ def _sums(root: Node, told: Sequence[Told]) -> dict[Node, Any]:
     return sums_of(root, [t.event for t in told])
 
 
-def _wrong(right: Mapping[Node, Any], naive: Mapping[Node, Any]) -> set[Node]:
-    """The nodes whose gradient is wrong by more than rounding."""
-    return {n for n, g in right.items() if n not in naive or not numbers.agree(g, naive[n])}
-
-
-def _states(passed: Sequence[Told], wrong: Iterable[Node]) -> list[list[tuple[Node, str, bool]]]:
-    """For each step what then stands as gradient in which boxes, and whether it is wrong."""
-    bad = set(wrong)
-    found = []
-    for told in passed:
-        node = told.event.node
-        step = [(node, picture.gradient_text(told.event.gradient, False), node in bad)]
-        step += [(h.edge.parent, picture.gradient_text(h.edge.total, h.missing > 0), False) for h in told.hands]
-        found.append(list({n: (n, text, w) for n, text, w in step}.values()))
-    return found
-
-
 def _section(
     kind: str,
-    order: str,
     told: Told,
-    me: str,
-    edges: Sequence[str],
-    got: Sequence[str],
-    sets: Sequence[tuple[str, str, str, bool]],
-    lines: Sequence[str],
-    body: str,
+    body: Sequence[str],
+    *,
+    order: str = "",
+    node: str = "",
+    edges: Sequence[str] = (),
+    got: Sequence[str] = (),
+    sets: Sequence[tuple[str, str, str, bool]] = (),
+    lines: Sequence[str] = (),
 ) -> str:
-    """A step as it stands in the page."""
+    """A step as it stands in the page.
+
+    Args:
+        kind: "forward", "backward" or "result".
+        told: what happens.
+        body: the HTML of it.
+        order: the order of the backward pass that it belongs to; empty for a step of both.
+        node: the active node, as the picture calls it.
+        edges: along which something flows.
+        got: the nodes that it flows to.
+        sets: what then stands in the picture: node, "value" or "gradient", text, whether that is wrong.
+        lines: the lines of the derivation that it belongs to.
+    """
     data = {
         "pass": kind,
         "order": order,
-        "node": me,
+        "node": node,
         "edges": " ".join(edges),
         "got": " ".join(got),
         "sets": json.dumps(sets, ensure_ascii=False),
         "lines": " ".join(lines),
     }
     attributes = " ".join(f'data-{k}="{escape(v)}"' for k, v in data.items())
-    title = told.title + (": its gradient is not complete" if told.incomplete else "")
-    return (
-        f'<article class="step" {attributes}><p class="count"><b>{kind.capitalize()}</b> <span class="place"></span></p>'
-        f'<h3>{escape(title)}</h3>{body}<p class="sentence" hidden>{escape(told.sentence)}</p></article>'
-    )
+    title = told.title + (", incomplete" if told.incomplete else ", wrong" if told.wrong else "")
+    parts = [
+        f'<article class="step" {attributes}>',
+        f'<p class="count"><b>{kind.capitalize()}</b> <span class="place"></span></p>',
+        f"<h3>{escape(title)}</h3>",
+        *body,
+        f'<p class="sentence" hidden>{escape(told.sentence)}</p>',
+        "</article>",
+    ]
+    return "".join(parts)
 
 
 def _equation(left: str, right: Sequence[str], between: str = "") -> str:

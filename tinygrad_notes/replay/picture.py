@@ -72,6 +72,6 @@ def _is_hidden(edge: Edge) -> bool:
     return edge.node.op in COMPLEMENTS and edge.position == COMPLEMENTS[edge.node.op][1]
 
 
-def gradient_text(g: object, incomplete: bool) -> str:
-    """How a gradient stands in its box, and that contributions to it are missing."""
-    return f"∂ {numbers.brief(g)}{' + …' if incomplete else ''}"
+def gradient_text(g: object, incomplete: bool, wrong: bool) -> str:
+    """How a gradient stands in its box, whether contributions to it are missing, and whether it is wrong."""
+    return f"∂ {numbers.brief(g)}{' + …' if incomplete else ''}{' ✗' if wrong else ''}"

@@ -17,7 +17,7 @@ from ..graph import Node, is_node, topological_order
 from ..ops import describe
 from ..ops.namespaces import is_traced
 from . import numbers, telling
-from .events import Event, backward_pass, depth_first, forward_order
+from .events import Event, backward_pass, depth_first, forward_order, sums_of
 from .names import Names
 from .page import Page
 from .telling import Told
@@ -50,6 +50,11 @@ class Replay:
     def events(self) -> list[Event]:
         """The whole log: the forward pass, then the backward pass."""
         return [*self.forward, *self.backward]
+
+    @cached_property
+    def gradients(self) -> dict[Node, Any]:
+        """∂loss/∂node of every node that takes a gradient."""
+        return sums_of(self.loss, self.backward)
 
     @property
     def is_order_free(self) -> bool:
@@ -109,7 +114,10 @@ class Replay:
         """What a notebook shows: the player in a frame of its own, or why there is none in words."""
         try:
             frame = 'width="100%" height="760" style="border:0" sandbox="allow-scripts" title="Step player"'
-            bundle = {"text/html": f'<iframe {frame} srcdoc="{escape(self.html())}"></iframe>', "text/plain": repr(self)}
+            bundle = {
+                "text/html": f'<iframe {frame} srcdoc="{escape(self.html())}"></iframe>',
+                "text/plain": repr(self),
+            }
         except RenderError as error:
             bundle = {"text/plain": f"{self!r} Not shown. {error}"}
         return {k: v for k, v in bundle.items() if (not include or k in include) and (not exclude or k not in exclude)}
@@ -122,11 +130,11 @@ class Replay:
 
     @cached_property
     def _backward(self) -> list[Told]:
-        return telling.backward(self.backward, self._names)
+        return telling.backward(self.backward, self._names, self.gradients)
 
     @cached_property
     def _naive(self) -> list[Told]:
-        return telling.backward(self.naive, self._names)
+        return telling.backward(self.naive, self._names, self.gradients)
 
     @cached_property
     def _derivation(self) -> Derivation | str:
@@ -151,7 +159,7 @@ def _told(i: int, told: Told) -> list[str]:
     terms = " + ".join(f"{numbers.text(c)} from {source}" for source, c in told.sources)
     sum_ = f" = {terms}" if len(told.sources) > 1 else ""
     lines = [f"{i:3}. {told.title}{sum_} = {numbers.text(told.event.gradient)}"]
-    if told.incomplete:
+    if told.incomplete or told.wrong:
         lines += [f"     {note}" for note in told.notes]
     for hand in told.hands:
         edge = hand.edge
@@ -178,7 +186,9 @@ def _checked(loss: Any, limit: int) -> Sequence[Node]:
     if not is_node(loss):
         raise TypeError(f"replay: got {describe(loss)}; expected a Value or Tensor: the loss of a recorded graph.")
     if is_traced(loss.data):
-        raise TypeError(f"replay: {describe(loss)} is being traced by JAX and has no numbers yet; replay it outside jit.")
+        raise TypeError(
+            f"replay: {describe(loss)} is being traced by JAX and has no numbers yet; replay it outside jit."
+        )
     if getattr(loss, "size", 1) != 1:
         raise ValueError(f"replay: {describe(loss)} is no scalar; reduce it first, with tn.sum or tn.mean.")
     if not loss.requires_grad or loss.op is None:

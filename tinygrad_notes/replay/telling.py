@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,7 @@ class Told:
         hands: what is handed on.
         notes: what is to be said beside the numbers.
         incomplete: whether the node hands on a sum to which contributions are missing.
+        wrong: whether that sum is not its gradient.
     """
 
     event: Event
@@ -58,6 +59,7 @@ class Told:
     hands: list[Hand] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     incomplete: bool = False
+    wrong: bool = False
 
 
 def operands(node: Node) -> list[Any]:
@@ -80,8 +82,14 @@ def forward(events: Sequence[Event], names: Names) -> list[Told]:
     return told
 
 
-def backward(events: Sequence[Event], names: Names) -> list[Told]:
-    """A backward pass in words; in one whose order is not topological, nodes hand on sums that are not complete."""
+def backward(events: Sequence[Event], names: Names, right: Mapping[Node, Any]) -> list[Told]:
+    """A backward pass in words.
+
+    Args:
+        events: the pass; where its order is not topological, nodes hand on sums that are not complete.
+        names: the names of the graph.
+        right: the gradients.
+    """
     told = []
     sources: dict[Node, list[tuple[str, Any]]] = {}
     missing = _contributions(events)
@@ -95,7 +103,11 @@ def backward(events: Sequence[Event], names: Names) -> list[Told]:
             hands.append(_hand(edge, event, names, edge.parent not in sources, missing[edge.parent]))
             sources.setdefault(edge.parent, []).append((name, edge.contribution))
         step = Told(event, name, names.gradient(node), "", came, hands, incomplete=incomplete)
+        is_final = node.op is not None or not missing[node]  # to a leaf contributions may still come
+        step.wrong = is_final and not numbers.agree(event.gradient, right[node])
         step.notes = _notes(step, missing[node])
+        if step.wrong:
+            step.notes.append(f"That is wrong: {step.title} is {numbers.text(right[node])}.")
         step.sentence = " ".join([*_opening(step), *step.notes, *_handing(step)])
         told.append(step)
     return told
@@ -138,7 +150,7 @@ def _notes(told: Told, missing: int) -> list[str]:
             else f"Only {count} of {count + missing} contributions have arrived so far."
         )
     elif told.event.node.op is None:
-        said = f"{told.name} is a leaf: its gradient is complete."
+        said = f"{told.name} is a leaf: all contributions have arrived."
     elif count > 1:
         said = f"{told.name} is used {count} times: its gradient is the sum of {count} contributions, and all are here."
     else:
