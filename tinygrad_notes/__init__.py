@@ -40,8 +40,8 @@ __all__ = [
     "no_grad",
     "ops",
     "optim",
-    "replay",
     "record_lines",
+    "replay",
 ]
 __all__ += ["topological_order", "value_and_grad", "vjp"]
 __all__ += ops.__all__

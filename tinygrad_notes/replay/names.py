@@ -31,7 +31,7 @@ class Names:
         letters: Letters | None = None
         with contextlib.suppress(DeriveError):  # a name is missing, used twice or not fit for a formula: here it may
             letters = Letters(topological_order(root), given)
-        named = {id(x): name for name, x in given.items()}
+        named = {id(x): name for name, x in given.items() if is_node(x) or shape_of(x)}
         for node in order:
             for x in (node, *(node.parents if node.op is not None else ())):
                 found = letters.name(x) if letters is not None else None

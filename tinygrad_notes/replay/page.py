@@ -81,8 +81,8 @@ class Page:
                 "hands on an incomplete sum: this is why the order must be topological."
             )
         return (
-            "Right here too: no intermediate is used twice, so none hands on its gradient too early. Where one does: "
-            "<code>tinygrad-notes replay residual</code>."
+            "Right here too: a depth-first walk reaches every node after all that use it. Where it does not, gradients "
+            "go wrong: <code>tinygrad-notes replay residual</code>."
         )
 
     def _is_wrong(self, node: Node, g: Any) -> bool:
