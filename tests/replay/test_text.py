@@ -62,11 +62,11 @@ backward, depth-first: each node hands on its gradient as soon as it is reached
      to s: 1; gives ∂L/∂L = 1
   6. ∂L/∂Z = 1
      Only 1 of 3 contributions has reached Z, and it hands on what it has.
-     That is wrong: ∂L/∂Z is 13.
+     That is wrong; the right ∂L/∂Z is 13.
      to x: 3; gives ∂L/∂Z · 3 = 3
   7. ∂L/∂x = 3
      x is a leaf: all contributions have arrived.
-     That is wrong: ∂L/∂x is 39.
+     That is wrong; the right ∂L/∂x is 39.
   8. ∂L/∂s = 1
      to Z: Z = 6; gives ∂L/∂s · Z = 6; sum 7, 1 more to come; too late: Z has handed on already
      to Z: Z = 6; gives ∂L/∂s · Z = 6; sum 13; too late: Z has handed on already"""
@@ -109,7 +109,7 @@ def test_residual_says_what_the_right_gradients_are():
     text = log.text(naive=True)
     assert "too late: Z has handed on already" in text
     for name in ("w", "b", "Z"):
-        assert f"That is wrong: ∂L/∂{name} is " in text
+        assert f"That is wrong; the right ∂L/∂{name} is " in text
     assert "wrong" not in log.text()
 
 

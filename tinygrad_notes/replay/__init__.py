@@ -50,9 +50,9 @@ def replay(loss: Node, *, names: Mapping[str, Any] | None = None, limit: int = L
         <BLANKLINE>
         backward: each node hands on its gradient after all that use it have handed on theirs
           5. ∂L/∂L = 1
-             to Z: 2 · Z = 12, contributes 12; sum 12
+             to Z: 2 · Z = 12; gives ∂L/∂L · 2 · Z = 12
           6. ∂L/∂Z = 12
-             to w: x = 3, contributes 36; sum 36
+             to w: x = 3; gives ∂L/∂Z · x = 36
           7. ∂L/∂w = 36
     """
     return Replay(loss, names or {}, limit)

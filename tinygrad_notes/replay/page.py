@@ -281,6 +281,18 @@ def _equation(left: str, right: Sequence[str], between: str = "") -> str:
     return f'<div class="equation scroll"><span>{left}</span> = {terms}</div>'
 
 
+def _sides(latex: str) -> list[str]:
+    """What stands between the equals signs of a line, those in parentheses and indices apart."""
+    sides = [""]
+    for piece in latex.split(" = "):
+        inside = sum(sides[-1].count(c) for c in "({") - sum(sides[-1].count(c) for c in ")}")
+        if inside > 0:
+            sides[-1] += f" = {piece}"
+        else:
+            sides.append(piece)
+    return sides[1:]
+
+
 def _formula(text: str) -> str:
     return f'<span class="formula">{escape(text)}</span>' if text else ""
 
@@ -291,7 +303,7 @@ def _data(cell: str, label: str) -> str:
 
 def _line(line: Line) -> str:
     """A line of the derivation; it may break before each equals sign."""
-    left, *right = line.latex.split(" = ")
+    left, *right = _sides(line.latex)
     try:
         parts = [mathml(left), *(mathml(f"= {part}") for part in right)]
     except ModuleNotFoundError:  # without latex2mathml the line stands as text

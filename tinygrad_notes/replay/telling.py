@@ -107,7 +107,7 @@ def backward(events: Sequence[Event], names: Names, right: Mapping[Node, Any]) -
         step.wrong = is_final and not numbers.agree(event.gradient, right[node])
         step.notes = _notes(step, missing[node])
         if step.wrong:
-            step.notes.append(f"That is wrong: {step.title} is {numbers.text(right[node])}.")
+            step.notes.append(f"That is wrong; the right {step.title} is {numbers.text(right[node])}.")
         step.sentence = " ".join([*_opening(step), *step.notes, *_handing(step)])
         told.append(step)
     return told
