@@ -29,6 +29,7 @@ FLOORS = {
     "expand": 3,
     "testing": 3,
     "nn": 4,
+    "replay": 4,
     "optim": 4,
     "notes": 5,
     "cli": 6,

@@ -20,6 +20,7 @@ from .draw import detect_anomaly, draw, record_lines
 from .expand import expand
 from .graph import Node, no_grad, topological_order
 from .ops import *  # noqa: F403  # every public op, by ops.__all__
+from .replay import replay
 from .tensor import Tensor
 from .value import Value
 
@@ -45,6 +46,7 @@ __all__ = [
     "optim",
     "record_lines",
     "scan",
+    "replay",
 ]
 __all__ += ["topological_order", "value_and_grad", "vjp", "vmap"]
 __all__ += ops.__all__

@@ -51,7 +51,7 @@ def test_edges_carry_local_derivatives():
     product = me["v4"]
     assert text[me["w"], product] == "x = 0.5"
     assert text[product, me["Z"]] == text[me["b"], me["Z"]] == "1"
-    assert text[me["Z"], me["a"]] == "a · σ(−Z) = 0.235"
+    assert text[me["Z"], me["a"]] == "a · (1 − a) = 0.235"
     assert text[me["a"], me["L"]] == "−1 / a = −1.607"
     assert text[me["x"], product] == ""
 

@@ -43,7 +43,13 @@ class Drawing:
 
 
 def build(
-    view: View, *, backward: bool = False, derivatives: bool = False, latex: bool = False, path: Collection[Node] = ()
+    view: View,
+    *,
+    backward: bool = False,
+    derivatives: bool = False,
+    latex: bool = False,
+    path: Collection[Node] = (),
+    words: Words | None = None,
 ) -> Drawing:
     """Write a view.
 
@@ -53,8 +59,9 @@ def build(
         derivatives: whether the edges carry their local derivatives.
         latex: whether names and ops are set as LaTeX.
         path: nodes to draw in red, with the edges between them.
+        words: what the boxes and edges say, if not the usual.
     """
-    words = Words(view, numbered=derivatives or backward or latex)
+    words = words or Words(view, numbered=derivatives or backward or latex)
     writer = _Writer(view, words, latex, frozenset(path))
     forward = writer.nodes()
     edges = [writer.edge(e, labelled=derivatives and not backward) for e in view.edges]

@@ -228,7 +228,10 @@ def contribution(node: Node, position: int, g: str, y: str, names: Sequence[str]
                         found = Written(f"Σ {found.inside(_PRODUCT)}", found.array, _PRODUCT)
             else:
                 found = op.vjp(_XP, Written(g or "g", result.array), result, args, wanted, node.params)[position]
-            return found.text if found is not None and len(found.text) <= LONGEST else ""
+            text = found.text if found is not None else ""
+            if op.name == "sigmoid":  # the row says σ(−x) for its digits; the notes say 1 − a
+                text = text.replace(f"σ({(-args[0]).text})", f"(1 − {y})")
+            return text if len(text) <= LONGEST else ""
     except Exception:  # a rule may do anything; a picture is no place to fail for want of a formula
         return ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,10 +51,11 @@ class Words:
     Args:
         view: what is drawn.
         numbered: whether nodes without a name show their number, by which formulas call them.
+        names: what to call nodes in place of their own names.
     """
 
-    def __init__(self, view: View, numbered: bool) -> None:
-        self.view, self.numbered = view, numbered
+    def __init__(self, view: View, numbered: bool, names: Mapping[Node, str] | None = None) -> None:
+        self.view, self.numbered, self._names = view, numbered, names or {}
         self._boxes = view.box_of()
         last = [b for b in view.boxes if not b.constant]
         ends = set(last) - {e.tail for e in view.edges if not e.back}
@@ -65,8 +66,11 @@ class Words:
         """What formulas call a box."""
         if box.constant:
             return " ".join(labels.constant(box.first)) if len(box.members) == 1 else f"k{box.id[1:]}"
-        name = _plain(box.first.name) if not box.folded else ""
-        return name or f"v{box.id[1:]}"
+        return (self._own(box.first) if not box.folded else "") or f"v{box.id[1:]}"
+
+    def _own(self, node: Node) -> str:
+        """The name of a node, in one line; empty if it has none."""
+        return self._names.get(node) or _plain(node.name)
 
     def _count(self, box: Box) -> int:
         """How many a box stands for; of a folded call, how many calls."""
@@ -77,7 +81,7 @@ class Words:
             lines = labels.constant(x)
             return lines[0] if len(lines) == 1 and labels.is_shown(x) else f"array {tuple(shape_of(x))}"
         box = self._boxes[x]
-        return _plain(x.name) or self.called(box)
+        return self._own(x) or self.called(box)
 
     # --- boxes --------------------------------------------------------------------------------------------------------
 
@@ -101,7 +105,7 @@ class Words:
     def _node(self, box: Box) -> Said:
         node: Node = box.first
         count = len(box.members)
-        name = _plain(node.name)
+        name = self._own(node)
         alike = all(n.name == node.name for n in box.members)
         shown = name if alike else f"{name}, …"
         times = f"  × {count:,}" if count > 1 else ""
