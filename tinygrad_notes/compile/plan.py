@@ -147,7 +147,8 @@ class LanePlan:
         fed = {k for k, _ in feedback}
         self.unfed = [None if k in fed else v for k, v in enumerate(self.views)]
         self.only_numbers = [all(v is None or not v[2] for v in views) for views in (self.unfed, self.views)]
-        self.memory, self.flag = memoryview(self.out)  # type: ignore[arg-type]  # an array is a buffer, program.flag
+        self.memory: memoryview[float] = memoryview(self.out)  # type: ignore[arg-type]  # an array is a buffer
+        self.flag = program.flag
         self.given: Any = None
         self.stacks = [tape.shape(r) for r in roots[whole:]]
         self.bound: tuple[Any, ...] = ()

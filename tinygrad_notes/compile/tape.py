@@ -23,8 +23,8 @@ INPUT, ALIAS, ELEMENT, LANES, CONSTANT, DETACHED, COTANGENT, LOOP, ASSEMBLED = r
 `(INPUT, k)`: an array given from outside. `(ALIAS, row, transform)`: the same numbers, as an argument of a transform
 that differentiates by it. `(ELEMENT, array, offset)`: one number of an input, an alias or a gradient; `(LANES, array,
 k)`: many of them, at the k-th array of offsets. `(CONSTANT, k)`: a number. `(DETACHED, row)`: the same, with no
-gradient flowing through it. `(COTANGENT, pull, k)`: a gradient that is still to be worked out. `(LOOP, loop, k)`: what a
-loop leaves. `(ASSEMBLED, k)`: an array put together from numbers and lanes."""
+gradient flowing through it. `(COTANGENT, pull, k)`: a gradient that is still to be worked out. `(LOOP, loop, k)`: what
+a loop leaves. `(ASSEMBLED, k)`: an array put together from numbers and lanes."""
 
 ARGUMENTS: dict[int, tuple[int, ...]] = {
     INPUT: (),

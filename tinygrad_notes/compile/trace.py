@@ -283,7 +283,7 @@ class Traced:
         return f"<traced {self.dtype} {self.shape}>"
 
 
-class Symbol(Traced, Tensor):  # type: ignore[misc]  # properties in place of its slots
+class Symbol(Traced, Tensor):  # type: ignore[override]  # properties in place of slots
     """An array that is traced."""
 
     __slots__ = ("index", "tape", "view")
@@ -349,7 +349,7 @@ class Symbol(Traced, Tensor):  # type: ignore[misc]  # properties in place of it
         return super().__getitem__(index)
 
 
-class Number(Traced, Value):  # type: ignore[misc]  # properties in place of its slots
+class Number(Traced, Value):  # type: ignore[misc, override]  # properties in place of slots
     """A float (or the truth of a comparison) that is traced."""
 
     __slots__ = ("index", "tape")
