@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from agreement import compiled
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_notes as tn
@@ -17,7 +17,7 @@ from tinygrad_notes.testing import graphs
 from tinygrad_notes.testing.programs import Program
 
 BACKENDS = ["llvm", "numpy", "python"]
-few = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 
 
 def arrays_in(tree: Any) -> list[Any]:

@@ -381,7 +381,7 @@ class ArrayProgram:
         if not self.tape.shape(r):
             return name if code == CONSTANT else f"{name}.item()" if self._is_array(r) else f"float({name})"
         root = self.root_of[r]
-        if code == INPUT or root != r:
+        if code == INPUT or root != r or self.roots.count(r) > 1:
             lasting = code == INPUT or self.tape.rows[root][0] == INPUT or root in self.held
             lasting = lasting or self.tape.filling(r) is not None  # made once, for all calls
             shared = sum(self.root_of[i] == root for i in self.roots) > 1
