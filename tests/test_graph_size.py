@@ -38,11 +38,11 @@ print(forward, grad)
 
 
 def test_a_chain_of_a_million_values() -> None:
-    """Forward, backward and release, without recursion, in less than 300 bytes a node."""
+    """Forward, backward and release, without recursion; recorded, a node and its number take less than 130 bytes."""
     done = subprocess.run([sys.executable, "-c", LONG_CHAIN], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     size, gradient = map(float, done.stdout.split())
-    assert size < 300
+    assert size < 130
     r = 0.9999999
     assert gradient == pytest.approx(r**500_000 + (1 - r**500_000) / (1 - r), rel=1e-8)
 

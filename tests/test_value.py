@@ -195,6 +195,32 @@ def test_edges_hold_the_local_derivatives() -> None:
     assert [d for _, d in chosen.edges] == [None, 0.0, 1.0]
 
 
+def test_a_name_changes_nothing_but_the_name() -> None:
+    x = Value(2.0)
+    y = (x * 3.0).named("y")
+    assert (y.name, y.op, y.parents, y.requires_grad) == ("y", tn.multiply, (x, 3.0), True)
+    x.name = "x"
+    assert (x.name, x.op, x.parents, x.requires_grad) == ("x", None, (), True)
+    (y * y).backward()
+    assert (x.grad, y.grad) == (36.0, 12.0)
+    y.name = x.name = None
+    assert (y.name, y.op, x.name, x.op) == (None, tn.multiply, None, None)
+
+
+def test_only_a_leaf_can_be_told_whether_it_takes_a_gradient() -> None:
+    x = Value(2.0)
+    y = x * 3.0
+    y.requires_grad = True  # as it is
+    with pytest.raises(RuntimeError, match=r"requires_grad: .* was computed by <op multiply>; expected a leaf"):
+        y.requires_grad = False
+    x.requires_grad = False
+    y.backward()
+    assert x.grad is None
+    x.requires_grad = True
+    y.backward()
+    assert x.grad == 3.0
+
+
 def test_a_step_of_gradient_descent_by_hand() -> None:
     """L = (σ(w x + b) - y)², all by the chain rule."""
     w, b = Value(0.4), Value(-0.2)
@@ -245,5 +271,8 @@ def test_arrays_of_values() -> None:
     grid = tn.add([[Value(1.0), 2.0], [3.0, Value(4.0)]], 0.0)
     np.testing.assert_array_equal(grid.data, [[1.0, 2.0], [3.0, 4.0]])
     assert tn.sum(row).data == 3.0
+    for _ in range(2):  # the second call goes another way than the first
+        np.testing.assert_array_equal(tn.subtract(row[0], [1.0, 2.0]).data, [0.0, -1.0])
+        np.testing.assert_array_equal(tn.subtract([1.0, 2.0], row[0]).data, [0.0, 1.0])
     assert Value(2.0).reshape((1, 1)).shape == (1, 1)
     assert tn.clip(Value(2.0), min=np.array([0.0, 3.0])).data.tolist() == [2.0, 3.0]

@@ -2,8 +2,8 @@
 
 `Value` and `Tensor` record a computation graph; `grad` and its kin differentiate functions; every named op of the
 table (`exp`, `sum`, `matmul`, …) is a function here. `nn` and `optim` build and train networks, `draw` shows their
-graphs, `testing` holds formulas derived by hand against the automatic gradient, `notes` are the chapters. Start with
-the README.
+graphs, `derive` writes their backward pass out, `testing` holds formulas derived by hand against the automatic
+gradient, `notes` are the chapters. Start with the README.
 """
 
 from importlib import import_module
@@ -11,13 +11,16 @@ from typing import Any
 
 from . import nn, ops, optim
 from .calculus import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
-
-# The function stands for the folder of the same name; whoever needs the module imports from it.
-from .draw import draw
 from .compile import fori, scan, vmap
 from .compile.compiled import compile
+
+# These functions stand for the folders of the same names; whoever needs the modules imports from them.
+from .derive import derive
+from .draw import detect_anomaly, draw, record_lines
+from .expand import expand
 from .graph import Node, no_grad, topological_order
 from .ops import *  # noqa: F403  # every public op, by ops.__all__
+from .replay import replay
 from .tensor import Tensor
 from .value import Value
 
@@ -27,7 +30,10 @@ __all__ = [
     "Tensor",
     "Value",
     "compile",
+    "derive",
+    "detect_anomaly",
     "draw",
+    "expand",
     "fori",
     "grad",
     "hessian",
@@ -38,7 +44,9 @@ __all__ = [
     "no_grad",
     "ops",
     "optim",
+    "record_lines",
     "scan",
+    "replay",
 ]
 __all__ += ["topological_order", "value_and_grad", "vjp", "vmap"]
 __all__ += ops.__all__

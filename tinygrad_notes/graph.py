@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from . import ops
+from . import mutation, ops
 from .numpy_protocol import NumPyProtocol
 from .ops import NODE_KINDS, TABLE, Op
 from .ops.namespaces import is_number
+from .origin import Origin
 
 
 class Node(NumPyProtocol):
@@ -23,9 +25,10 @@ class Node(NumPyProtocol):
         op: the row of the op table that made it, `None` for a leaf.
         name: what to call it in pictures, derivations and errors.
         requires_grad: whether gradients flow to it.
+        origin: the call and the line that it came from, where that is known; mostly unset: see `origin_of`.
     """
 
-    __slots__ = ("data", "grad", "name", "op", "requires_grad")
+    __slots__ = ("data", "grad", "origin")
 
     rank: ClassVar[int] = 0
     """An op on nodes of several kinds is recorded by the kind of highest rank."""
@@ -34,9 +37,9 @@ class Node(NumPyProtocol):
 
     data: Any
     grad: Any
-    op: Op | None
     name: str | None
     requires_grad: bool
+    origin: Origin
 
     if TYPE_CHECKING:  # the kinds make their operators from the rows, at the end of value.py and tensor.py
 
@@ -61,6 +64,11 @@ class Node(NumPyProtocol):
         NODE_KINDS[cls] = cls
 
     @property
+    def op(self) -> Op | None:
+        """The row of the op table that made it, `None` for a leaf."""
+        raise NotImplementedError
+
+    @property
     def parents(self) -> tuple[Any, ...]:
         """The arguments of the op, in order; one that is no node is a constant and stands here as itself."""
         raise NotImplementedError
@@ -80,8 +88,11 @@ class Node(NumPyProtocol):
         """Compute `op` on the arguments and return the node that remembers it."""
         raise NotImplementedError
 
-    def pull(self, g: Any, wanted: Sequence[bool]) -> Sequence[Any]:
-        """The contribution of this node's cotangent `g` to each wanted argument's, as plain data."""
+    def pull(self, g: Any, wanted: Sequence[bool] | None) -> Sequence[Any]:
+        """The contribution of this node's cotangent `g` to each wanted argument's, as plain data.
+
+        For `wanted=None` these are the arguments that require a gradient.
+        """
         raise NotImplementedError
 
     def push(self, tangents: Sequence[Any], create_graph: bool) -> Any:
@@ -102,7 +113,7 @@ class Node(NumPyProtocol):
 
     def named(self, name: str) -> Self:
         """Name this node; returns it."""
-        self.name = name
+        self.name = name  # type: ignore[misc]  # a slot of Tensor, a property of Value
         return self
 
     def zero_grad(self) -> None:
@@ -133,12 +144,13 @@ class Node(NumPyProtocol):
         if is_node(g) and not create_graph:
             g = g.data
         found = cotangents([(self, g)], create_graph=create_graph)
-        holders: dict[int, int] = {id(g): 1}  # the caller's array too
-        for _, g in found:
-            holders[id(g)] = holders.get(id(g), 0) + 1
+        holders = Counter(map(id, [g, *(c for _, c in found)]))  # the caller's array too
         for node, g in found:
-            own = node.own(g, shared=holders[id(g)] > 1)
-            node.grad = own if node.op is not None or node.grad is None else node.grad + own
+            if node.op is None:
+                own = node.own(g, shared=holders[id(g)] > 1)
+                node.grad = own if node.grad is None else node.grad + own
+            else:  # an intermediate array may be shared
+                node.grad = g if node.rank > 1 else node.own(g, shared=True)
 
     def as_cotangent(self, g: Any) -> Any:
         """A cotangent from the user, checked against this node's shape.
@@ -186,17 +198,21 @@ def topological_order(*roots: Node) -> list[Node]:
     order: list[Node] = []
     seen: set[Node] = set()
     stack: list[Node | None] = list(reversed(roots))
+    pop, push = stack.pop, stack.append
     while stack:
-        node = stack.pop()
+        node = pop()
         if node is None:  # the marker above a node whose parents are all in the order
-            order.append(stack.pop())  # type: ignore[arg-type]  # below a marker lies its node
+            order.append(pop())  # type: ignore[arg-type]  # below a marker lies its node
         elif node not in seen:
             seen.add(node)
             if node.op is None:
                 order.append(node)
             else:
-                stack += (node, None)
-                stack += [p for p in node.parents if type(p) in NODE_KINDS and p not in seen]
+                push(node)
+                push(None)
+                for p in node.parents:
+                    if type(p) in NODE_KINDS and p not in seen:
+                        push(p)
     return order
 
 
@@ -211,9 +227,12 @@ def cotangents(
         create_graph: record the pass, so that the cotangents are nodes.
     """
     order = topological_order(*(node for node, _ in seeds))
-    if targets is None:
-        active = {n for n in order if n.requires_grad}
-    else:
+    watchers = _thread.watchers if state.paused else ()
+    if mutation.is_due(len(order)) or watchers:
+        mutation.check(order)
+    active: set[Any] | None = None
+    ends: frozenset[Any] = frozenset()
+    if targets is not None:
         active = set(targets)
         ends = frozenset(active)
         for n in order:
@@ -224,29 +243,47 @@ def cotangents(
         flight[node] = flight[node] + g if node in flight else g
     found = []
     with ops.namespace_of([order[-1].data], "backward").quiet(), recording(create_graph):
-        for node in reversed(order):
-            if node not in active or node not in flight:
+        while order:
+            node = order.pop()
+            g = flight.pop(node, None)
+            if g is None or (active is not None and node not in active):
                 continue
-            g = flight.pop(node)
             found.append((node, g))
-            if node.op is None or (targets is not None and node in ends):
+            if node.op is None or node in ends:
                 continue
-            wanted = [is_node(p) and p in active for p in node.parents]
+            parents = node.parents
+            wanted = None if active is None else [is_node(p) and p in active for p in parents]
             if create_graph:
-                contributions: Sequence[Any] = node.op.vjp(ops.nodes, g, node, node.parents, wanted, node.params)
+                if wanted is None:
+                    wanted = [is_node(p) and p.requires_grad for p in parents]
+                contributions: Sequence[Any] = node.op.vjp(ops.nodes, g, node, parents, wanted, node.params)
             else:
-                contributions = node.pull(g, wanted)
-            for parent, c in zip(node.parents, contributions, strict=True):
+                pull = node.op.pullbacks.get(type(node)) or type(node).pull
+                contributions = pull(node, g, wanted)
+            for watcher in watchers:
+                watcher.pulled(node, contributions)
+            for p, c in zip(parents, contributions, strict=True):
                 if c is not None:
-                    flight[parent] = flight[parent] + c if parent in flight else c
+                    before = flight.get(p)
+                    flight[p] = c if before is None else before + c
     return found
 
 
 # --- whether operations are recorded ----------------------------------------------------------------------------------
 
 
+class Watcher:
+    """Is shown what a thread records, within `watching(watcher)`."""
+
+    def made(self, op: Op, args: Sequence[Any], node: Any) -> None:
+        """`node` is the result of `op` on `args`; it may be one that is not recorded."""
+
+    def pulled(self, node: Node, contributions: Sequence[Any]) -> None:
+        """`contributions` is what a backward pass hands on from `node` to each of its arguments."""
+
+
 class _State:
-    """`paused` counts the `no_grad` and `recorded_by` blocks of all threads: while it is 0, nobody needs to ask further."""
+    """`paused` counts the blocks of all threads that stop, watch or replace recording; while it is 0, nobody asks."""
 
     __slots__ = ("paused",)
 
@@ -257,6 +294,7 @@ class _State:
 class _Thread(threading.local):
     off = False
     recorder: Callable[..., Any] | None = None
+    watchers: tuple[Watcher, ...] = ()
 
 
 state = _State()
@@ -267,6 +305,27 @@ _lock = threading.Lock()
 def is_recording() -> bool:
     """Whether ops on nodes are recorded in this thread."""
     return not (state.paused and _thread.off)
+
+
+def show(op: Op, args: Sequence[Any], node: Any) -> None:
+    """Show a new node to those who watch in this thread."""
+    for watcher in _thread.watchers:
+        watcher.made(op, args, node)
+
+
+@contextlib.contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Within the block, show every op of this thread to the watcher."""
+    before = _thread.watchers
+    with _lock:
+        state.paused += 1
+    _thread.watchers = (*before, watcher)
+    try:
+        yield
+    finally:
+        _thread.watchers = before
+        with _lock:
+            state.paused -= 1
 
 
 @contextlib.contextmanager
@@ -284,7 +343,7 @@ def recording(on: bool) -> Iterator[None]:
             state.paused -= not on
 
 
-def recorder() -> Callable[..., Any] | None:
+def instead_of_recording() -> Callable[..., Any] | None:
     """What takes the place of recording in this thread: a function of an op, its arguments and its parameters."""
     return _thread.recorder if state.paused else None
 

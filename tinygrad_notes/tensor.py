@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from . import ops
-from .graph import Node, cotangents, is_node, is_recording, recorder, recording, state
+from .graph import Node, cotangents, instead_of_recording, is_node, is_recording, recording, show, state
 from .numpy_protocol import on_booleans
 from .ops import NODE_KINDS, Op, namespace_of
+from .ops.array_code import write_pullback, write_recorder
 from .ops.namespaces import dtype_name, holds_nodes, is_number, numpy_reading
 
 
@@ -36,11 +36,12 @@ class Tensor(Node):
         array([[3., 4.]])
     """
 
-    __slots__ = ("__weakref__", "params", "parents")
+    __slots__ = ("__weakref__", "name", "op", "params", "parents", "requires_grad")
 
     rank = 2
 
-    parents: tuple[Any, ...]  # slots in place of the properties of Node
+    op: Op | None  # slots in place of the properties of Node
+    parents: tuple[Any, ...]
     params: dict[str, Any]
 
     def __init__(self, data: Any, *, name: str | None = None, requires_grad: bool | None = None) -> None:
@@ -60,8 +61,10 @@ class Tensor(Node):
     @classmethod
     def record(cls, op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Apply an op to nodes, arrays and numbers."""
-        if state.paused and (instead := recorder()) is not None:
+        if state.paused and (instead := instead_of_recording()) is not None:
             return instead(op, args, params)
+        if 0 < op.arity <= 2:
+            recorder(op)  # for the next call
         tracked = requires = False
         data = []
         for a in args:
@@ -85,13 +88,20 @@ class Tensor(Node):
         else:
             node.op, node.parents, node.params = None, (), {}
             node.requires_grad = False
+        if state.paused:
+            show(op, args, node)
         return node
 
-    def pull(self, g: Any, wanted: Sequence[bool]) -> Sequence[Any]:
-        """The vjp of the op."""
-        assert self.op is not None
+    def pull(self, g: Any, wanted: Sequence[bool] | None) -> Sequence[Any]:
+        """The vjp as the row says it, whatever the op and the array library."""
+        op = self.op
+        assert op is not None
+        if Tensor not in op.pullbacks:
+            op.pullbacks[Tensor] = write_pullback(op, Tensor)  # for the next call
         args = [p.data if is_node(p) else p for p in self.parents]
-        return self.op.vjp(namespace_of([self.data], self.op.name), g, self.data, args, wanted, self.params)
+        if wanted is None:
+            wanted = [is_node(p) and p.requires_grad for p in self.parents]
+        return op.vjp(namespace_of([self.data], op.name), g, self.data, args, wanted, self.params)
 
     def push(self, tangents: Sequence[Any], create_graph: bool) -> Any:
         """The jvp of the op: by its partials, or for a structural op by transposing its vjp, which is linear in g."""
@@ -127,7 +137,7 @@ class Tensor(Node):
 
     def own(self, g: Any, shared: bool) -> Any:
         """A leaf's gradient in memory of its own, so that changing it in place changes nothing else."""
-        if self.op is not None or is_node(g):
+        if is_node(g):
             return g
         if isinstance(g, np.ndarray) and not shared and g.base is None and g.flags.writeable:
             return g
@@ -236,14 +246,8 @@ class Tensor(Node):
             "tn.stack; to set a parameter, assign its .data."
         )
 
-    def __neg__(self) -> Any:
-        return ops.negative(self)
-
     def __pos__(self) -> Tensor:
         return self
-
-    def __abs__(self) -> Any:
-        return ops.abs(self)
 
     def __invert__(self) -> Any:
         return on_booleans(ops.logical_not, self)
@@ -273,39 +277,66 @@ class Tensor(Node):
 Node.array_kind = Tensor
 
 
-def _operator(op: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    def forwards(self: Tensor, other: Any) -> Any:
-        return op(self, other)
-
-    def backwards(self: Tensor, other: Any) -> Any:
-        return op(other, self)
-
-    return forwards, backwards
+# --- operators --------------------------------------------------------------------------------------------------------
 
 
-_BINARY: dict[str, Callable[..., Any]] = {
+def recorder(op: Op) -> Callable[..., Any]:
+    """The function that records `op`, of one or two arguments, on NumPy's arrays; generated from the row on first use.
+
+    What is not plain it leaves to `op.apply`. `.source` is its text.
+    """
+    found = op.recorders.get(Tensor)
+    if found is None:
+        found = op.recorders[Tensor] = write_recorder(op, Tensor, state)
+    return found
+
+
+def _operator(dunder: str, op: Op) -> Callable[..., Any]:
+    def first(*args: Any) -> Any:  # replaces itself by the recorder
+        setattr(Tensor, dunder, recorder(op))
+        return recorder(op)(*args)
+
+    return first
+
+
+def _reversed(op: Op) -> Callable[..., Any]:
+    def method(self: Tensor, other: Any) -> Any:
+        return recorder(op)(other, self)
+
+    return method
+
+
+_BINARY = {
     "add": ops.add,
     "sub": ops.subtract,
     "mul": ops.multiply,
     "truediv": ops.divide,
     "pow": ops.pow,
     "matmul": ops.matmul,
-    "and": partial(on_booleans, ops.logical_and),
-    "or": partial(on_booleans, ops.logical_or),
 }
-for _dunder, _op in _BINARY.items():
-    _forwards, _backwards = _operator(_op)
-    setattr(Tensor, f"__{_dunder}__", _forwards)
-    setattr(Tensor, f"__r{_dunder}__", _backwards)
-for _dunder, _op in {
+_OTHERS = {
+    "neg": ops.negative,
+    "abs": ops.abs,
     "lt": ops.less,
     "le": ops.less_equal,
     "gt": ops.greater,
     "ge": ops.greater_equal,
     "eq": ops.equal,
     "ne": ops.not_equal,
-}.items():
-    setattr(Tensor, f"__{_dunder}__", _operator(_op)[0])
+}
+for _name, _op in {**_BINARY, **_OTHERS}.items():
+    setattr(Tensor, f"__{_name}__", _operator(f"__{_name}__", _op))
+for _name, _op in _BINARY.items():
+    setattr(Tensor, f"__r{_name}__", _reversed(_op))
+
+
+def _on_booleans(op: Op) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    return lambda self, other: on_booleans(op, self, other), lambda self, other: on_booleans(op, other, self)
+
+
+for _name, _op in {"and": ops.logical_and, "or": ops.logical_or}.items():
+    for _dunder, _method in zip((f"__{_name}__", f"__r{_name}__"), _on_booleans(_op), strict=True):
+        setattr(Tensor, _dunder, _method)
 
 
 def _is_numpy(data: Any) -> bool:

@@ -7,7 +7,6 @@ and an addition an edge. The functions that record an op are written by the op's
 
 from __future__ import annotations
 
-import linecache
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from . import graph, ops
 from .graph import Node, is_node
 from .ops import Op
 from .ops.namespaces import floats, is_number
-from .ops.source import scalar_program
+from .ops.source import define, scalar_program
 
 
 class Value(Node):
@@ -40,8 +39,9 @@ class Value(Node):
     """
 
     # An edge is a parent and ∂self/∂parent, flat in the node: a tuple an edge would double its size and the time that
-    # the garbage collector takes. A slope of None: the parent takes no gradient, and may be a plain number.
-    __slots__ = ("a", "b", "da", "db")
+    # the garbage collector takes. A slope of None: the parent takes no gradient, and may be a plain number. A leaf has
+    # no edge; it takes a gradient if its own slope `da` is 1. `made` is the op, or (op, name) for the few with a name.
+    __slots__ = ("a", "b", "da", "db", "made")
 
     rank = 1
 
@@ -49,20 +49,49 @@ class Value(Node):
     b: Any
     da: float | None
     db: float | None
+    made: Any
 
     def __init__(self, data: Any, *, name: str | None = None, requires_grad: bool = True) -> None:
         if not is_number(data):
             advice = "; use Tensor for an array" if hasattr(data, "shape") or isinstance(data, (list, tuple)) else ""
             raise TypeError(f"Value: got {ops.describe(data)}; expected a real number{advice}.")
         self.data = float(data)
-        self.grad = None
-        self.op = None
-        self.name = name
-        self.requires_grad = requires_grad
-        self.a = self.b = self.da = self.db = None
+        self.grad = self.a = self.b = self.db = None
+        self.da = 1.0 if requires_grad else None
+        self.made = None if name is None else (None, name)
 
     shape = ()  # a number has no axes, whatever the node
     ndim = 0
+
+    @property
+    def op(self) -> Op | None:
+        """The row of the op table that made it, `None` for a leaf."""
+        made = self.made
+        return made[0] if type(made) is tuple else made  # type: ignore[no-any-return]  # an op, as the slot says
+
+    @property
+    def name(self) -> str | None:
+        """What to call it."""
+        return self.made[1] if type(self.made) is tuple else None
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        self.made = self.op if name is None else (self.op, name)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to it; can be set for a leaf."""
+        return self.a is not None or self.da is not None
+
+    @requires_grad.setter
+    def requires_grad(self, on: bool) -> None:
+        if self.a is None:
+            self.da = 1.0 if on else None
+        elif not on:
+            raise RuntimeError(
+                f"requires_grad: {ops.describe(self)} was computed by {self.op}; expected a leaf. "
+                "To cut the graph here, use its detach()."
+            )
 
     @property
     def params(self) -> dict[str, Any]:
@@ -77,11 +106,12 @@ class Value(Node):
     @property
     def edges(self) -> list[tuple[Any, float | None]]:
         """Each argument with ∂self/∂argument (`None` where it takes no gradient)."""
-        if self.op is None:
+        op = self.op
+        if op is None:
             return []
         pairs = [(self.a, self.da)]
         node = self
-        for left in range(self.op.arity - 1, 0, -1):
+        for left in range(op.arity - 1, 0, -1):
             if left > 1:  # more than two arguments: the later ones hang on a pair
                 node = node.b
                 pairs.append((node.a, node.da))
@@ -94,15 +124,16 @@ class Value(Node):
         """Apply an op to `Value`s and numbers; ops on arrays go to `Tensor`."""
         if not op.elementwise or any(ops.shape_of(p) for p in params.values()):
             return cls.array_kind.record(op, args, params)
-        if not params and op.differentiable and op.arity <= 2:
-            return recorder(op)(*args)
+        if not op.defaults and op.differentiable and op.arity <= 2:
+            recorder(op)  # for the next call
         return record(op, args, params)
 
-    def pull(self, g: Any, wanted: Sequence[bool]) -> Sequence[Any]:
+    def pull(self, g: Any, wanted: Sequence[bool] | None) -> Sequence[Any]:
         """g times each wanted local derivative; 0 · ∞ = 0."""
-        return [
-            floats.scale(g, d) if w and d is not None else None for (_, d), w in zip(self.edges, wanted, strict=True)
-        ]
+        edges = self.edges
+        if wanted is None:
+            wanted = [d is not None and p.requires_grad for p, d in edges]
+        return [floats.scale(g, d) if w and d is not None else None for (_, d), w in zip(edges, wanted, strict=True)]
 
     def push(self, tangents: Sequence[Any], create_graph: bool) -> Any:
         """Σ ∂self/∂parent · tangent."""
@@ -126,27 +157,27 @@ class Value(Node):
 
     def backward(self, cotangent: Any = None, *, create_graph: bool = False) -> None:
         """Fill `.grad` of every node that this one was computed from; see `Node.backward`."""
-        if create_graph or not self.requires_grad or is_node(cotangent):
+        if create_graph or not self.requires_grad or is_node(cotangent) or graph.state.paused:
             super().backward(cotangent, create_graph=create_graph)
             return
         g = 1.0 if cotangent is None else float(self.as_cotangent(cotangent))
-        # Node.backward's pass for a graph of Values only: in-flight gradients stand on the nodes themselves.
+        # Node.backward's pass for a graph of Values only: in-flight gradients stand on the nodes themselves. They start
+        # with one 0.0 made for this pass, whose identity says that a node was seen.
+        zero = float("0")
         order: list[Value] = []
         leaves: list[tuple[Value, float | None]] = []
-        seen: set[Value | None] = set()
         stack: list[Any] = [self]
-        pop, push, know, place = stack.pop, stack.append, seen.add, order.append
+        pop, push, place = stack.pop, stack.append, order.append
         while stack:
             n = pop()
             if n is None:  # the marker above a node whose parents are all in the order
                 place(pop())
-            elif n not in seen:
-                know(n)
-                if n.op is None:
+            elif n.grad is not zero:
+                if n.a is None:
                     leaves.append((n, n.grad))
-                    n.grad = 0.0
+                    n.grad = zero
                 else:
-                    n.grad = 0.0
+                    n.grad = zero
                     push(n)
                     push(None)
                     if n.da is not None:
@@ -159,15 +190,19 @@ class Value(Node):
             if g:  # here and below also what keeps 0 · ∞ = 0
                 d = n.da
                 if d:
-                    n.a.grad += g * d
+                    p = n.a
+                    c = g if d == 1.0 else g * d  # a slope of 1 hands on the same float: 32 bytes less
+                    p.grad = c if p.grad is zero else p.grad + c
                 d = n.db
                 if d:
-                    n.b.grad += g * d
+                    p = n.b
+                    c = g if d == 1.0 else g * d
+                    p.grad = c if p.grad is zero else p.grad + c
         for n, before in leaves:
-            if not n.requires_grad:
+            if n.da is None:
                 n.grad = None
             elif before is not None:
-                n.grad = n.grad + before
+                n.grad += before
 
     def __getattr__(self, name: str) -> Any:
         # A row of one argument is a method at the speed of an operator.
@@ -220,36 +255,37 @@ def record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
 
     With an array among the arguments the op is recorded by `Tensor`.
     """
-    if (instead := graph.recorder()) is not None:
+    if (instead := graph.instead_of_recording()) is not None:
         return instead(op, args, params)
     if not all(isinstance(a, Value) or is_number(a) for a in args):
-        return Node.array_kind.record(op, args, params)
+        listed = any(isinstance(a, (list, tuple)) for a in args)
+        return op.apply(args, params) if listed else Node.array_kind.record(op, args, params)
     data = [a.data if isinstance(a, Value) else a if type(a) is bool else float(a) for a in args]
     y = op.on_floats(data, params)
     if not op.differentiable:
         return y
     if not graph.is_recording() or not any(isinstance(a, Value) and a.requires_grad for a in args):
-        return Value(y, requires_grad=False)
+        node = Value(y, requires_grad=False)
+        graph.show(op, args, node)
+        return node
     slopes = op.partials_on_floats(y, data, params)
     edges = [(a, d if isinstance(a, Value) else None) for a, d in zip(args, slopes, strict=True)]
     node = (_ParametricValue if params else Value)(y)
     if params:
         node.params = params  # type: ignore[misc]  # the slot of _ParametricValue
-    node.op = op
+    node.made = op
     (node.a, node.da), *rest = edges
     holder = node
     while len(rest) > 1:
         pair = _Pair(0.0)
-        pair.op = op
+        pair.made = op
         (pair.a, pair.da), *rest = rest
         holder.b, holder.db = pair, 1.0
         holder = pair
     if rest:
         ((holder.b, holder.db),) = rest
+    graph.show(op, args, node)
     return node
-
-
-_RECORDERS: dict[Op, Callable[..., Any]] = {}
 
 
 def recorder(op: Op) -> Callable[..., Any]:
@@ -258,9 +294,9 @@ def recorder(op: Op) -> Callable[..., Any]:
     It is generated from the row on first use, and falls back to `record` for whatever is not plain. `.source` is its
     text.
     """
-    found = _RECORDERS.get(op)
+    found = op.recorders.get(Value)
     if found is None:
-        found = _RECORDERS[op] = _generate(op)
+        found = op.recorders[Value] = _generate(op)
     return found
 
 
@@ -276,7 +312,7 @@ def _generate(op: Op) -> Callable[..., Any]:
     used = {"Value": Value, "new": Value.__new__, "state": graph.state, "op": op, "record": record}
     lines = [f"def record_{op.name}({', '.join(names)}):", "    try:"]
     for wanted, body, y, slopes, functions in programs:
-        used.update({name: getattr(floats, name) for name in functions})
+        used.update(functions)
         checks = [
             f"{v}.__class__ is Value" if w else f"({v}.__class__ is float or {v}.__class__ is int)"
             for v, w in zip(names, wanted, strict=True)
@@ -285,20 +321,19 @@ def _generate(op: Op) -> Callable[..., Any]:
             f"x{i} = {v}.data" if w else f"x{i} = float({v})"
             for i, (v, w) in enumerate(zip(names, wanted, strict=True))
         ]
-        tracked = " or ".join(f"{v}.requires_grad" for v, w in zip(names, wanted, strict=True) if w)
+        untracked = " and ".join(f"{v}.da is None and {v}.a is None" for v, w in zip(names, wanted, strict=True) if w)
         # Only the lines up to y run where nothing is recorded.
         value = next((k for k, line in enumerate(body, start=1) if line.startswith(f"{y} = ")), 0)
         steps = [
             *loads,
             *body[:value],
-            f"if state.paused or not ({tracked}):",
+            f"if {untracked} or state.paused:",
             f"    {fallback}",
             *body[value:],
             "n = new(Value)",
             f"n.data = {y}",
-            "n.grad = n.name = None",
-            "n.op = op",
-            "n.requires_grad = True",
+            "n.grad = None",
+            "n.made = op",
         ]
         edges = [(v if w else f"x{i}", d) for i, (v, w, d) in enumerate(zip(names, wanted, slopes, strict=True))]
         for v, (parent, slope) in zip("ab", [*edges, (None, None)], strict=False):
@@ -310,13 +345,7 @@ def _generate(op: Op) -> Callable[..., Any]:
         "        pass  # where Python raises, IEEE 754 has ±inf or NaN",
         f"    {fallback}",
     ]
-    source = "\n".join(lines) + "\n"
-    file = f"<tinygrad_notes recorder of {op.name}>"
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    exec(compile(source, file, "exec"), used)
-    function: Callable[..., Any] = used[f"record_{op.name}"]  # type: ignore[assignment]  # exec put it there
-    function.source = source  # type: ignore[attr-defined]  # generated code is kept readable
-    return function
+    return define("\n".join(lines) + "\n", f"record_{op.name}", f"recorder of {op.name}", used)
 
 
 # --- operators --------------------------------------------------------------------------------------------------------
@@ -344,7 +373,7 @@ for _name, _op in {"neg": ops.negative, "abs": ops.abs}.items():
 
 def _comparison(compare: Callable[[Any, Any], Any], op: Op) -> Callable[[Value, Any], Any]:
     def method(self: Value, other: Any) -> Any:
-        if (instead := graph.recorder()) is not None:
+        if (instead := graph.instead_of_recording()) is not None:
             return instead(op, (self, other), {})
         return compare(self.data, other.data if isinstance(other, Value) else other)
 

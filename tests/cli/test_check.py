@@ -162,3 +162,15 @@ def test_a_file_may_have_the_name_of_a_module(capsys):
 
     assert check(RIGHT, name="csv.py") == 0
     assert sys.modules["csv"] is csv
+
+
+def test_a_helper_that_raises(capsys):
+    """The gradients would be right, were there any."""
+    assert check(RIGHT.replace("    dz =", "    helper = 1 / 0\n    dz =")) == 2
+    line = 1 + RIGHT[: RIGHT.index("    dz =")].count("\n")
+    assert capsys.readouterr().err.strip().endswith(f"line {line} raises ZeroDivisionError: division by zero")
+
+
+def test_a_loss_for_each_example(capsys):
+    assert check(RIGHT.replace("L = z * z", "L = z * x").replace("2 * z", "x.sum()")) == 0
+    assert "L has several elements: the gradients are those of their sum." in capsys.readouterr().out

@@ -127,5 +127,3 @@ def agree(f: Callable[..., Any], *args: Any, backends: tuple[str, ...] = BACKEND
         reference.check(program(*args), f"{backend}, first")
         reference.check(program(*args), f"{backend}, second")
     return found
-
-

@@ -137,7 +137,20 @@ def mean_of_an_array(x: Any) -> Any:
 
 
 REFUSED: list[Callable[..., Any]] = [
-    *(branch, loop_until, assertion, conjunction, as_float, as_int, rounded, repeated, printed, formatted, item, listed),
+    *(
+        branch,
+        loop_until,
+        assertion,
+        conjunction,
+        as_float,
+        as_int,
+        rounded,
+        repeated,
+        printed,
+        formatted,
+        item,
+        listed,
+    ),
     *(picked, picked_from_traced, picked_by_argmax, element_assigned, element_added, made_an_array),
     *(made_an_array_of_a_list, written_into_an_array, added_into_an_array, maths, data_of, converted),
     *(scalar_of_an_array, mean_of_an_array),

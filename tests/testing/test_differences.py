@@ -48,6 +48,27 @@ near = st.builds(lambda a, s, e: a + s * 10.0**e, st.sampled_from([-1.0, 0.0, 1.
 points = st.sampled_from([0.0, -0.0, 0.5, 1.0, -1.0, 2.0, 10.0, 1e6]) | st.floats(-5, 5) | wide | near
 
 
+@pytest.mark.parametrize("exponent", [1.05, 1.1, 1.2, 1.3, 1.5, 1.7, 1.9])
+@pytest.mark.parametrize("shift", [0.0, 1.0, 100.0])
+def test_a_slope_that_is_approached_slowly_is_not_missed(exponent, shift):
+    """The quotients of |x|^1.1 at 0 are |h|^0.1: at the finest step 0.04, and 0 in the limit."""
+    for f in (
+        lambda x: shift + abs(x) ** exponent,
+        lambda x: shift + math.copysign(abs(x) ** exponent, x),
+        lambda x: shift + x**exponent if x >= 0 else math.nan,
+    ):
+        low, high = derivative(f, 0.0).interval()
+        assert low <= 0 <= high
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0, 100.0, 1e4])
+def test_a_logarithmic_slope_is_none(scale):
+    """x^x falls from 1 with the slope log 0; below the rounding of its values that can't be seen any more."""
+    for f in (lambda x: scale * x**x, lambda x: scale + x * math.log(x) if x else scale):
+        low, high = derivative(lambda x, f=f: f(x) if x >= 0 else math.nan, 0.0).interval()
+        assert (low, high) == (-math.inf, math.inf)
+
+
 @pytest.mark.parametrize("name", SMOOTH)
 @settings(max_examples=80, deadline=None)
 @given(points)

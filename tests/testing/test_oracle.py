@@ -1,5 +1,6 @@
 """The oracle against JAX and against the engine, and the rounding that it grants."""
 
+import math
 from fractions import Fraction
 
 import jax
@@ -14,6 +15,7 @@ import tinygrad_notes as tn
 from tinygrad_notes.testing import fields
 from tinygrad_notes.testing.oracle import Oracle, is_rational
 from tinygrad_notes.testing.programs import graphs
+from tinygrad_notes.testing.scalars import Tape
 from tinygrad_notes.testing.tracing import leaf
 
 
@@ -122,3 +124,14 @@ def test_overflow_is_noticed():
 def test_a_jump_is_noticed():
     oracle, _, _ = oracle_of(lambda t: tn.where(t > 0, 1.0 + t, t), 0.0)
     assert "jumps" in oracle.undecidable()
+
+
+def test_whole_are_only_numbers_without_doubt():
+    balls = fields.Balls(256)
+    tape = Tape(balls)
+    three = tape.constant(3.0)
+    assert three.whole() == 3
+    assert three.apply("log").apply("exp").whole() is None  # a ball around 3
+    assert (three + tape.constant(1e-38)).whole() is None  # 3.0 as a float
+    assert tape.constant(-0.5).whole() is None
+    assert tape.constant(math.inf).whole() is None

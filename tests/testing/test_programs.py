@@ -127,6 +127,12 @@ def test_shown_as_python():
         program(1.0)
 
 
+@quick
+@given(graphs(min_ops=12, max_ops=12, ops=["add", "tanh"], arrays=False))
+def test_as_many_ops_as_are_asked_for(program):
+    assert len(program.instructions) == 12  # numbers fit everywhere
+
+
 # --- shrinking --------------------------------------------------------------------------------------------------------
 
 WRONG = {
@@ -173,6 +179,8 @@ def test_a_wrong_op_shrinks_to_few_ops_on_small_whole_numbers(name):
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match=r"graphs: given max_ops=.*0.*; expected a whole number of at least 1"):
         graphs(max_ops=0)
+    with pytest.raises(ValueError, match="graphs: given min_ops=3 and max_ops=2"):
+        graphs(min_ops=3, max_ops=2)
     with pytest.raises(ValueError, match="graphs: given the op 'sine'; expected a row of the table or its name"):
         graphs(ops=["sine"])
     with pytest.raises(ValueError, match="graphs: given matmul; expected an elementwise op, since arrays=False"):

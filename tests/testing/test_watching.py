@@ -107,6 +107,15 @@ def test_kinks_that_bend_both_ways_are_judged_one_by_one():
     assert watch(f, [np.array(0.0), np.array(0.0)], "ab", lambda a, b: (1.0, 0.0)).status == "kink"
 
 
+def test_an_edge_of_the_domain_beside_a_tie_is_not_added_up():
+    def f(a, b, x):
+        return max(a, b) + x + x**1.5  # from the left of x = 0 there is nothing
+
+    for parts in ((1.0, 0.0, 1.0), (0.5, 0.5, 1.0)):
+        assert check_gradient(f, 2.0, 2.0, 0.0, gradient=lambda *xs, parts=parts: parts).status == "kink"
+    assert check_gradient(f, 2.0, 2.0, 1.0, gradient=lambda *xs: (1.0, 1.0, 2.5)).status == "wrong"
+
+
 def test_kinks_of_two_outputs_do_not_hide_each_other():
     """relu(x) − relu(−x) is x, but the two are outputs of their own, each with its subgradients."""
 

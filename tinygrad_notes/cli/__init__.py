@@ -1,4 +1,4 @@
-"""The command line: `tinygrad-notes tour | check | train | predict`."""
+"""The command line: `tinygrad-notes tour | check | derive | replay | train | predict`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+_EXTRAS = {"sklearn": "data", "matplotlib": "plot", "safetensors": "io", "sympy": "derive", "latex2mathml": "derive"}
 WEIGHTS = Path("weights.safetensors")
 
 
@@ -29,6 +30,28 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--examples", type=_count, default=100, metavar="N", help="inputs a pass (default: 100)")
     check.add_argument("--seed", type=int, metavar="N", help="of the inputs (default: always the same)")
     check.add_argument("--loss", metavar="NAME", help="what is differentiated (default: as the file says, or L)")
+
+    derive = commands.add_parser("derive", help="write the backward pass of a network out, line by line")
+    derive.add_argument(
+        "network",
+        metavar="NETWORK",
+        help="mlp, perceptron, softmax, residual, or FILE.py:forward with inputs as for `check`",
+    )
+    derive.add_argument("--format", choices=["text", "latex", "md", "html", "python"], default="text")
+    derive.add_argument("--wrt", metavar="NAMES", help="such as w,b (default: every input but x and y)")
+    derive.add_argument("--loss", metavar="NAME", help="what is differentiated (default: as the file says, or L)")
+
+    replay = commands.add_parser("replay", help="a page that plays the forward and the backward pass step by step")
+    replay.add_argument(
+        "network",
+        metavar="NETWORK",
+        help="mlp, perceptron, softmax, residual, or FILE.py:forward with inputs as for `check`",
+    )
+    replay.add_argument(
+        "--out", type=Path, default=Path("step.html"), metavar="FILE.html", help="for the page (default: step.html)"
+    )
+    replay.add_argument("--text", action="store_true", help="print the steps instead")
+    replay.add_argument("--loss", metavar="NAME", help="what is differentiated (default: as the file says, or L)")
 
     train = commands.add_parser("train", help="train a perceptron or an MLP on your own CSV file")
     train.add_argument("--model", choices=["perceptron", "mlp"], required=True)
@@ -96,6 +119,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .checking import check
 
             return check(args)
+        elif args.command == "derive":
+            from .deriving import derive_network
+
+            print(derive_network(args), end="")
+        elif args.command == "replay":
+            from .replaying import replay_network
+
+            replay_network(args)
         elif args.command == "train":
             from .training import train
 
@@ -105,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             predict(args)
     except ModuleNotFoundError as error:
-        extra = {"sklearn": "data", "matplotlib": "plot", "safetensors": "io"}.get((error.name or "").partition(".")[0])
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
         return _refuse(args.command, f"{error.name} is not installed: pip install 'tinygrad_notes[{extra}]' (or [all])")

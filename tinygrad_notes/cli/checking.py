@@ -58,7 +58,7 @@ def check(args: argparse.Namespace) -> int:
         UserError: the file cannot be used.
     """
     settings = {"max_examples": args.examples, "seed": SEED if args.seed is None else args.seed}
-    with _nothing_stored(), _imported(args.file) as module:
+    with _nothing_stored(), imported(args.file) as module:
         pairs = find_pairs(module, args.file, args.loss)
         verdicts = {}
         for pair in pairs:
@@ -108,7 +108,7 @@ def _nothing_stored() -> Iterator[None]:
 
 
 @contextmanager
-def _imported(file: Path) -> Iterator[ModuleType]:
+def imported(file: Path) -> Iterator[ModuleType]:
     """A file as a module, for as long as it is in use; afterwards nothing of its folder is left in `sys`."""
     path = file.resolve()
     if not path.is_file():
@@ -122,7 +122,8 @@ def _imported(file: Path) -> Iterator[ModuleType]:
         # Compiled here and not by the loader, which would write its __pycache__ beside the user's file.
         code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
     except SyntaxError as error:
-        raise UserError(f"{file}, line {error.lineno}: it is no Python: {error.msg}") from error
+        where = f"{file}, line {error.lineno}" if error.lineno else f"{file}"
+        raise UserError(f"{where}: it is no Python: {error.msg}") from error
     except ValueError as error:
         raise UserError(f"{file}: it is no Python: {error}") from error
     before = dict(sys.modules)
@@ -155,7 +156,8 @@ def _stands_in(module: ModuleType, folder: str) -> bool:
 def _line_in(file: Path, error: BaseException) -> int | None:
     """The last line of the file that an error passed through."""
     frames = traceback.extract_tb(error.__traceback__)
-    return next((f.lineno for f in reversed(frames) if f.filename == str(file.resolve())), None)
+    line = next((f.lineno for f in reversed(frames) if f.filename == str(file.resolve())), None)
+    return _line_in(file, error.__cause__) if line is None and error.__cause__ is not None else line
 
 
 def _one_line(error: BaseException) -> str:
@@ -199,6 +201,22 @@ def _suffixes(known: Mapping[str, Any], word: str) -> list[str]:
 
 
 def _pair(known: Mapping[str, Any], suffix: str, file: Path, loss: str | None) -> Pair:
+    named = [known.get(f"loss{suffix}"), known.get("loss")]
+    return Pair(
+        suffix,
+        known[f"forward{suffix}"],
+        known[f"backward{suffix}"],
+        inputs_of(known, suffix, file),
+        loss or next((name for name in named if isinstance(name, str)), "L"),
+    )
+
+
+def inputs_of(known: Mapping[str, Any], suffix: str, file: Path) -> dict[str, Any]:
+    """What a file says about the inputs of `forward<suffix>`: a strategy or array for each, and fixed sizes.
+
+    Raises:
+        UserError: an input is missing.
+    """
     forward = known[f"forward{suffix}"]
     try:
         parameters = list(inspect.signature(forward).parameters)
@@ -219,14 +237,7 @@ def _pair(known: Mapping[str, Any], suffix: str, file: Path, loss: str | None) -
             f"{file}: forward{suffix}: no inputs for {', '.join(missing)}; "
             f"write inputs{suffix} = {{{example}}} with the right sizes (from tinygrad_notes.testing import arrays_of)."
         )
-    named = [known.get(f"loss{suffix}"), known.get("loss")]
-    return Pair(
-        suffix,
-        forward,
-        known[f"backward{suffix}"],
-        inputs,
-        loss or next((name for name in named if isinstance(name, str)), "L"),
-    )
+    return inputs
 
 
 def _annotated(forward: Callable[..., Any], parameters: list[str], where: str) -> dict[str, Any]:

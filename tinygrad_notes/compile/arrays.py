@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
 from ..ops.namespaces import numpy_reading
 from .lower import lower
 from .tape import CONSTANT, ELEMENT, INPUT, LANES, Tape
@@ -24,7 +23,12 @@ UFUNCS: dict[str, str] = {
     **{name: name for name in ("minimum", "hypot", "exp", "expm1", "log", "log1p", "logaddexp", "sin", "cos", "tan")},
     **{name: name for name in ("sinh", "cosh", "tanh", "less", "less_equal", "greater", "greater_equal", "equal")},
     **{name: name for name in ("not_equal", "logical_and", "logical_or", "logical_not")},
-    **{"abs": "absolute", "pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"},
+    "abs": "absolute",
+    "pow": "power",
+    "asin": "arcsin",
+    "acos": "arccos",
+    "atan": "arctan",
+    "atan2": "arctan2",
 }
 """NumPy's function for an op, which takes `out`."""
 
@@ -186,7 +190,12 @@ class ArrayProgram:
         op, params = tape.operation(code)
         if op.name == "sum":
             kernel = self.open.get(tape.shape(args[0]))
-            if kernel is None or args[0] not in kernel.members or kernel.sum_strides(i) is None or params.get("keepdims"):
+            if (
+                kernel is None
+                or args[0] not in kernel.members
+                or kernel.sum_strides(i) is None
+                or params.get("keepdims")
+            ):
                 return False
             kernel.sums.append(i)
             return True
@@ -331,7 +340,9 @@ class ArrayProgram:
         return name
 
     def _literal(self, value: Any) -> str:
-        plain = isinstance(value, (int, str, type(None))) or (isinstance(value, tuple) and all(type(v) is int for v in value))
+        plain = isinstance(value, (int, str, type(None))) or (
+            isinstance(value, tuple) and all(type(v) is int for v in value)
+        )
         return repr(value) if plain else self._bind("p", value)
 
     def _define(self, i: int, expression: str) -> None:
@@ -398,7 +409,9 @@ def _is_plain(x: Any) -> bool:
 
 def _is_basic(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
-    return all(isinstance(p, (int, np.integer, slice, type(None), type(Ellipsis))) and type(p) is not bool for p in parts)
+    return all(
+        isinstance(p, (int, np.integer, slice, type(None), type(Ellipsis))) and type(p) is not bool for p in parts
+    )
 
 
 def _index_text(index: Any) -> str:

@@ -106,7 +106,9 @@ class Arguments:
             keys = list(x)
             self.checks.append(f"{path}.__class__ is {self.bind(kind)} and list({path}) == {self.bind(keys)}")
             for key in keys:
-                self._look(x[key], f"{path}[{key!r}]" if type(key) in (str, int) else f"{path}[{self.bind(key)}]", argument)
+                self._look(
+                    x[key], f"{path}[{key!r}]" if type(key) in (str, int) else f"{path}[{self.bind(key)}]", argument
+                )
         elif is_number(x):
             self.checks.append(f"{path}.__class__ is {self.bind(kind)}")
             self.numbers[argument].append(path)
@@ -230,7 +232,13 @@ def write_call(
     again = ["with lock:", *(f"    {line}" for line in ["r = run(given)", *ends])]
     bound = [*checks, f"given = {given}", "def again():", *(f"    {line}" for line in again), "return again"]
     source = "\n".join(
-        ["def call(args):", *(f"    {line}" for line in call), "def bind(args):", *(f"    {line}" for line in bound), ""]
+        [
+            "def call(args):",
+            *(f"    {line}" for line in call),
+            "def bind(args):",
+            *(f"    {line}" for line in bound),
+            "",
+        ]
     )
     file = f"<tinygrad_notes call {next(_counter)}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)

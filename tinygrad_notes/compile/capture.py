@@ -59,7 +59,9 @@ class Captures:
                 refuse_frozen(f"np.{type(x).__name__} {x!r}")
             return self.tape.constant(x)
         if not (is_node(x) or isinstance(x, np.ndarray)):
-            raise TypeError(f"compile: an op was given {ops.describe(x)}; expected numbers, NumPy arrays, Values or Tensors.")
+            raise TypeError(
+                f"compile: an op was given {ops.describe(x)}; expected numbers, NumPy arrays, Values or Tensors."
+            )
         found = self.rows.get(id(x))
         if found is None:
             self.before.append((x, x.data if is_node(x) else x))

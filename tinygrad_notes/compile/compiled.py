@@ -20,7 +20,7 @@ from .capture import Captures, Randomness, reach
 from .debug import DebugPlan
 from .plan import BACKENDS, Plan, make_plan
 from .tape import ELEMENT, Tape
-from .trace import TraceError, Traced, tracing, user_line, wrap
+from .trace import Traced, TraceError, tracing, user_line, wrap
 
 
 @dataclass

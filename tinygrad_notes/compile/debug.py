@@ -41,7 +41,9 @@ class DebugPlan:
         code, *args = tape.rows[i]
         if code == CONSTANT:
             return f"t{i} = {tape.number(i)!r}"
-        name = tape.operation(code)[0].name if code >= 0 else {INPUT: "input", ALIAS: "same", DETACHED: "detached"}[code]
+        name = (
+            tape.operation(code)[0].name if code >= 0 else {INPUT: "input", ALIAS: "same", DETACHED: "detached"}[code]
+        )
         rows = tape.arguments(i) if code < 0 else args
         line = tape.lines.get(i, "")
         return f"t{i} = {name}({', '.join(f't{a}' for a in rows)})" + (f"  # {line}" if line else "")

@@ -91,7 +91,9 @@ class _Expander:
             # Each element of what is differentiated by is one of its own, also where two are one row.
             count = itertools.count()
             mark = (lambda: (next(count),)) if code == ALIAS else tuple
-            return _each(lambda x: wrap(tape, tape.row((code, enter(tape, x), *args[1:], *mark()))), self.values[args[0]])
+            return _each(
+                lambda x: wrap(tape, tape.row((code, enter(tape, x), *args[1:], *mark()))), self.values[args[0]]
+            )
         if code == COTANGENT:
             return self._cotangent(i, args[0], args[1])
         if code == LOOP:

@@ -184,7 +184,8 @@ class _NumPySweep:
         self.plan = plan
         ends = plan.first + np.cumsum(plan.groups[:, 1])
         self.groups = [
-            (plan.ops[op], int(end) - count, int(end)) for (op, count), end in zip(plan.groups.tolist(), ends, strict=True)
+            (plan.ops[op], int(end) - count, int(end))
+            for (op, count), end in zip(plan.groups.tolist(), ends, strict=True)
         ]
 
     def _given(self, op: Op, start: int, stop: int) -> list[Any]:

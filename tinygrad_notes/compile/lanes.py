@@ -75,11 +75,11 @@ class LaneProgram:
         self.strides = {
             k: math.prod(self.tape.shape(i)) for k, i in enumerate(memory) if isinstance(self.inputs[k], Slice)
         }
-        self.strides |= {b: math.prod(roller.source.shape(r)) for b, r in zip(self.stacks, roots[-stacked:], strict=False)}
-        self.code: dict[tuple[int, int], _Code] = {}  # by time and lanes
-        self.names = {
-            i: self.tape.operation(code)[0].name for i in self.live if (code := self.tape.rows[i][0]) >= 0
+        self.strides |= {
+            b: math.prod(roller.source.shape(r)) for b, r in zip(self.stacks, roots[-stacked:], strict=False)
         }
+        self.code: dict[tuple[int, int], _Code] = {}  # by time and lanes
+        self.names = {i: self.tape.operation(code)[0].name for i in self.live if (code := self.tape.rows[i][0]) >= 0}
         self._see_through()
         self._allot()
         self._timetable()

@@ -126,11 +126,7 @@ class _Body:
         slices, outers = arguments[n : n + m], dict(zip(loop.outers, arguments[n + m :], strict=True))
         if self.native:
             given = [
-                np.array(states[i.place], np.float64)
-                if isinstance(i, State)
-                else slices[i.place]
-                if isinstance(i, Slice)
-                else outers[i.row]
+                states[i.place] if isinstance(i, State) else slices[i.place] if isinstance(i, Slice) else outers[i.row]
                 for i in self.plan.inputs
             ]
             found: list[Any] | None = self.plan.loop(given, loop.steps)

@@ -15,7 +15,7 @@ from ..ops import shape_of
 from ..ops.namespaces import is_number
 from .capture import Captures
 from .tape import ELEMENT, INPUT, LOOP, Tape
-from .trace import TraceError, Traced, current, enter, tracing, wrap
+from .trace import Traced, TraceError, current, enter, tracing, wrap
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,14 @@ def fori(steps: int, body: Callable[[Any, Any], Any], state: Any) -> Any:
         >>> fori(3, lambda k, x: 2.0 * x, 1.0)
         8.0
     """
-    return scan(lambda carried, _: ((carried[0] + 1, body(carried[0], carried[1])), None), (0, state), length=steps)[0][1]
+    return scan(lambda carried, _: ((carried[0] + 1, body(carried[0], carried[1])), None), (0, state), length=steps)[0][
+        1
+    ]
 
 
-def scan(f: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
+def scan(
+    f: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any = None, length: int | None = None
+) -> tuple[Any, Any]:
     """A loop over the first axis of arrays, with a state and a result for each step.
 
     Args:

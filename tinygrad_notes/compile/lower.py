@@ -17,9 +17,7 @@ COMPOSED = {"var", "std", "norm", "logsumexp", "softmax", "log_softmax", "outer"
 _ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative", "identity"}
 
 
-def lower(
-    source: Tape, roots: Sequence[int], known: Collection[str], products: bool = False
-) -> tuple[Tape, list[int]]:
+def lower(source: Tape, roots: Sequence[int], known: Collection[str], products: bool = False) -> tuple[Tape, list[int]]:
     """The same computation in ops that the back end knows.
 
     Args:

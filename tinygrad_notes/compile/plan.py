@@ -118,7 +118,13 @@ class LanePlan:
     backend = "llvm"
 
     def __init__(
-        self, tape: Tape, roots: Sequence[int], scalar: Tape, rows: Sequence[int], threads: int, feedback: Feedback = (),
+        self,
+        tape: Tape,
+        roots: Sequence[int],
+        scalar: Tape,
+        rows: Sequence[int],
+        threads: int,
+        feedback: Feedback = (),
         stacked: int = 0,
         least: int = 4,
     ) -> None:
@@ -144,6 +150,7 @@ class LanePlan:
         self.stacks = [tape.shape(r) for r in roots[whole:]]
         self.bound: tuple[Any, ...] = ()
         self.step: Callable[..., None] | None = None
+        self.looping: tuple[list[Any], list[Any], Callable[..., None]] | None = None
         self._numpy: NumPyPlan | None = None
 
     @property
@@ -174,21 +181,28 @@ class LanePlan:
         """The results after so many steps, each on what the one before it left; None where care is needed.
 
         Args:
-            arrays: of the inputs; what is fed back is overwritten, and what has a part for each step is whole.
+            arrays: of the inputs; they are copied, and what has a part for each step is whole.
         """
-        stacks = [np.zeros((steps, *shape)) for shape in self.stacks]
-        self.bind(arrays, stacks)
-        assert self.step is not None
-        self.step(steps)
-        self.bound, self.step, self.given = (), None, None
-        return None if self.memory[self.flag] != 0.0 and self.tape.pulls else [*self._results(self.views), *stacks]
+        if self.looping is None:  # binding costs more than a thousand steps of a small program
+            copies = [np.array(a, np.float64) if np.size(a) else np.zeros(1) for a in arrays]
+            stacks = [np.zeros((steps, *shape)) for shape in self.stacks]
+            flat = [a.reshape(-1) for a in (*copies, self.out, self.kept, *stacks)]
+            self.looping = copies, stacks, self.program.native.bind([*flat, *self.program.indices], self.threads)
+        copies, stacks, step = self.looping
+        for copy, array in zip(copies, arrays, strict=True):
+            if np.size(array):
+                np.copyto(copy, array)
+        step(steps)
+        if self.memory[self.flag] != 0.0 and self.tape.pulls:
+            return None
+        return [*self._results(self.views), *(s.copy() for s in stacks)]
 
-    def bind(self, arrays: Sequence[Any], stacks: Sequence[Any] = ()) -> None:
+    def bind(self, arrays: Sequence[Any]) -> None:
         """Tie the program to arrays: read in place where they are of contiguous floats, else copied in each call."""
         ready = [np.ascontiguousarray(a, np.float64) for a in arrays]
         same = all(r is a for r, a in zip(ready, arrays, strict=True))
         flat = [r.reshape(-1) if r.size else np.zeros(1) for r in ready]
-        rest = [self.out, self.kept, *(s.reshape(-1) for s in stacks), *self.program.indices]
+        rest = [self.out, self.kept, *self.program.indices]
         try:
             self.step = self.program.native.bind([*flat, *rest], self.threads)
         except ValueError:  # two arrays share memory, and one is written
@@ -196,7 +210,11 @@ class LanePlan:
             self.step = self.program.native.bind([*(f.copy() for f in flat), *rest], self.threads)
         self.bound = tuple(arrays) if same else ()
         self.given = None
-        self.in_place = same and bool(self.fed) and all(ready[self.inputs.index(what)] is arrays[self.inputs.index(what)] for what in self.fed)
+        self.in_place = (
+            same
+            and bool(self.fed)
+            and all(ready[self.inputs.index(what)] is arrays[self.inputs.index(what)] for what in self.fed)
+        )
 
     def with_care(self) -> NumPyPlan:
         """The program that keeps 0 · ∞ = 0."""

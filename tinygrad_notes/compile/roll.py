@@ -22,7 +22,7 @@ import numpy as np
 from .. import ops
 from .differentiate import cotangents
 from .looping import LoopResult
-from .tape import ALIAS, ASSEMBLED, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LANES, LOOP, Tape, code_of
+from .tape import ALIAS, ASSEMBLED, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LOOP, Tape, code_of
 from .trace import Symbols, Traced, constant, contiguous, enter, wrap
 
 ADD, MULTIPLY, STACK = code_of(ops.add), code_of(ops.multiply), ops.stack
@@ -195,7 +195,11 @@ class Roller:
         op, params = source.operation(code)
         if op is STACK:
             ids = np.array(row[1:])
-            if len(set(row[1:])) >= self.least and len({self.kinds[i] for i in row[1:]}) == 1 and self.kinds[row[1]] >= 0:
+            if (
+                len(set(row[1:])) >= self.least
+                and len({self.kinds[i] for i in row[1:]}) == 1
+                and self.kinds[row[1]] >= 0
+            ):
                 array = yield self._key(ids)
                 return array
         args = []
@@ -411,9 +415,7 @@ def strided(array: Any, shape: tuple[int, ...], offsets: Any) -> Any:
     return _columns(array, shape, offsets, start, steps, regular)
 
 
-def _columns(
-    array: Any, shape: tuple[int, ...], offsets: Any, start: int, steps: list[int], regular: Any
-) -> Any:
+def _columns(array: Any, shape: tuple[int, ...], offsets: Any, start: int, steps: list[int], regular: Any) -> Any:
     """Offsets along some axes of the array only, such as a column; a gather where that does not fit either."""
     if (regular == offsets).all():
         strides = contiguous(shape)

@@ -26,7 +26,14 @@ k)`: many of them, at the k-th array of offsets. `(CONSTANT, k)`: a number. `(DE
 flowing through it. `(COTANGENT, pull, k)`: a gradient that is still to be worked out. `(LOOP, loop, k)`: what a loop
 leaves. `(ASSEMBLED, k)`: an array put together from numbers and lanes."""
 
-ARGUMENTS: dict[int, tuple[int, ...]] = {INPUT: (), ALIAS: (1,), ELEMENT: (1,), LANES: (1,), CONSTANT: (), DETACHED: (1,)}
+ARGUMENTS: dict[int, tuple[int, ...]] = {
+    INPUT: (),
+    ALIAS: (1,),
+    ELEMENT: (1,),
+    LANES: (1,),
+    CONSTANT: (),
+    DETACHED: (1,),
+}
 """Which entries of such a row are rows."""
 
 BOOLEAN = np.dtype(bool)
@@ -263,9 +270,15 @@ class Tape:
                 shape = tuple(params["shape"])
                 if -1 in shape:
                     known = -math.prod(shape)
-                    return self.apply(
-                        op, [x], {"shape": tuple(math.prod(self.shape(x)) // known if n == -1 else n for n in shape)}
-                    ) if known else None
+                    return (
+                        self.apply(
+                            op,
+                            [x],
+                            {"shape": tuple(math.prod(self.shape(x)) // known if n == -1 else n for n in shape)},
+                        )
+                        if known
+                        else None
+                    )
                 same = shape == self.shape(x)
                 if op is ops.reshape and not same and (inner := self._made_by(x, ops.reshape)) is not None:
                     return self.apply(op, [inner], {"shape": shape})
@@ -340,9 +353,7 @@ class Tape:
         fits = np.broadcast_shapes(shape, self.shape(other)) == shape
         return fits and self.dtype(x).kind == "f" and (self.is_constant(other) or self.dtype(x) == self.dtype(other))
 
-    def _infer(
-        self, op: Op, args: Sequence[int], params: dict[str, Any]
-    ) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    def _infer(self, op: Op, args: Sequence[int], params: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """The shape and dtype of an op's result: by NumPy's own rules, on stand-ins as small as they can be."""
         if op.elementwise and not params:
             kinds = tuple(type(self.number(a)) if self.is_constant(a) else self.dtype(a) for a in args)
@@ -375,7 +386,9 @@ class Tape:
         except (ValueError, TypeError, IndexError) as error:
             if isinstance(error, ops.OpError):
                 raise
-            raise op.complaint(error, [_Shown(s, self.dtype(a)) for s, a in zip(shapes, args, strict=True)], params) from error
+            raise op.complaint(
+                error, [_Shown(s, self.dtype(a)) for s, a in zip(shapes, args, strict=True)], params
+            ) from error
 
 
 _RESULTS: dict[Any, np.dtype[Any]] = {}

@@ -98,7 +98,10 @@ class StandIn:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__array"):
             raise AttributeError(name)
-        refuse(f".data.{name} of a traced value was asked for", "Compute with the value itself, by the ops of this package.")
+        refuse(
+            f".data.{name} of a traced value was asked for",
+            "Compute with the value itself, by the ops of this package.",
+        )
 
 
 for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "lt", "le", "gt", "ge", "neg", "getitem"):
@@ -113,8 +116,12 @@ def _no_number(what: str, instead: str) -> Callable[..., NoReturn]:
     return method
 
 
-_BRANCH = "Choose with tn.where, tn.maximum or tn.minimum; or make what the branch depends on a static argument (static=)."
-_PLAIN = "Return it from the function and look at it there; or make the argument it comes from a static argument (static=)."
+_BRANCH = (
+    "Choose with tn.where, tn.maximum or tn.minimum; or make what the branch depends on a static argument (static=)."
+)
+_PLAIN = (
+    "Return it from the function and look at it there; or make the argument it comes from a static argument (static=)."
+)
 _IN_PLACE = "Build the new array by tn.where, tn.concat or tn.stack, and return it."
 
 
@@ -270,7 +277,9 @@ class Traced:
     __round__ = _no_number("round() of a traced value", _PLAIN)
     __str__ = _no_number("printing (str) of a traced value", _PLAIN)
     __format__ = _no_number("formatting of a traced value", _PLAIN)
-    __array__ = _no_number("a NumPy array was made of a traced value, or a traced value was written into one", _IN_PLACE)
+    __array__ = _no_number(
+        "a NumPy array was made of a traced value, or a traced value was written into one", _IN_PLACE
+    )
     __setitem__ = _no_number("an assignment to elements of a traced array", _IN_PLACE)
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if options.get("out") is not None:
@@ -344,7 +353,9 @@ class Symbol(Traced, Tensor):
     def _part(self, index: Any) -> Any:
         for part in index if isinstance(index, tuple) else (index,):
             if isinstance(part, Traced):
-                refuse("an index that is traced", "Choose by tn.where or a one-hot product, or make it a static argument.")
+                refuse(
+                    "an index that is traced", "Choose by tn.where or a one-hot product, or make it a static argument."
+                )
         return super().__getitem__(index)
 
 
@@ -363,13 +374,19 @@ class Number(Traced, Value):
         op = TABLE.get(name)
         if op is None or not op.method:
             raise AttributeError(f"Number has no attribute or op {name!r}.")
-        method = _unary(op) if op.elementwise and op.arity == 1 and not op.defaults else Node.__getattr__(self, name).__func__
+        method = (
+            _unary(op)
+            if op.elementwise and op.arity == 1 and not op.defaults
+            else Node.__getattr__(self, name).__func__
+        )
         setattr(Number, name, method)
         return getattr(self, name)
 
     def reshape(self, *shape: Any) -> Any:
         """The number as an array of one element."""
-        return ops.reshape(self, shape=tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
+        return ops.reshape(
+            self, shape=tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        )
 
     def __getitem__(self, index: Any) -> Any:
         return ops.getitem(self, index=index)
@@ -523,7 +540,13 @@ def _binary(op: Op, reverse: bool = False) -> Callable[[Number, Any], Any]:
     return record
 
 
-for _name, _op in {"add": ops.add, "sub": ops.subtract, "mul": ops.multiply, "truediv": ops.divide, "pow": ops.pow}.items():
+for _name, _op in {
+    "add": ops.add,
+    "sub": ops.subtract,
+    "mul": ops.multiply,
+    "truediv": ops.divide,
+    "pow": ops.pow,
+}.items():
     setattr(Number, f"__{_name}__", _binary(_op))
     setattr(Number, f"__r{_name}__", _binary(_op, reverse=True))
 for _name, _op in {

@@ -45,10 +45,21 @@ def numbers(x: Any, digits: int = 4) -> list[str]:
     return [line] if len(line) <= LONGEST else f"[{',|'.join(rows)}]".split("|")
 
 
+def fitting(x: Any) -> list[str]:
+    """`numbers`, or the shape where they would make a box too large."""
+    lines = numbers(x)
+    return lines if len(lines) <= TALLEST and max(map(len, lines)) <= WIDEST else [str(tuple(shape_of(x)))]
+
+
 def is_shown(x: Any) -> bool:
     """Whether `numbers` gives the elements."""
     shape = tuple(shape_of(x))
     return not shape or (0 < math.prod(shape) <= TINY and len(shape) <= 2)
+
+
+TALLEST = 3
+WIDEST = 36
+"""Numbers that take more lines, or a longer one, stand in the tooltip only."""
 
 
 def unusual_dtype(x: Any) -> str:
@@ -92,8 +103,8 @@ def _parameter(x: Any) -> str:
 
 def value(x: Any) -> list[str]:
     """The value lines of a node that holds x."""
-    lines = numbers(x)
-    lines[0] = ("value: " if is_shown(x) else "shape: ") + lines[0]
+    lines = fitting(x)
+    lines[0] = ("shape: " if lines[0].startswith("(") else "value: ") + lines[0]
     lines[-1] += unusual_dtype(x)
     return lines
 
@@ -102,13 +113,13 @@ def gradient(node: Node) -> list[str]:
     """The gradient lines of a node; none where no gradient flows."""
     if node.grad is None:
         return ["grad: \N{EN DASH}"] if node.requires_grad else []
-    lines = numbers(_plain(node.grad))
+    lines = fitting(plain(node.grad))
     return ["grad: " + lines[0], *lines[1:]]
 
 
 def constant(x: Any) -> list[str]:
     """The lines of a constant: its numbers, or its shape."""
-    lines = numbers(x)
+    lines = fitting(x)
     if tuple(shape_of(x)):
         lines[-1] += unusual_dtype(x)
     return lines
@@ -124,9 +135,9 @@ def gradient_details(node: Node) -> str:
     """The tooltip's line on the gradient."""
     if node.grad is None:
         return "gradient: not computed yet" if node.requires_grad else "takes no gradient"
-    return "gradient: " + " ".join(numbers(_plain(node.grad), digits=7))
+    return "gradient: " + " ".join(numbers(plain(node.grad), digits=7))
 
 
-def _plain(g: Any) -> Any:
+def plain(g: Any) -> Any:
     """The numbers of a gradient, which is a node itself after backward(create_graph=True)."""
     return g.data if is_node(g) else g

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..files import write_whole
-from . import render
+from . import render, tex
+from .page import page
 
-SUFFIXES = (".svg", ".png", ".pdf", ".dot")
+SUFFIXES = (".svg", ".png", ".pdf", ".dot", ".html")
 SHOWN = 1500
 """A notebook is not made to lay out more nodes than this unasked."""
 
@@ -23,11 +24,15 @@ class Picture:
         source: the DOT text.
         nodes: how many nodes it has, constants included.
         edges: how many edges.
+        note: how the graph was folded, if it was.
+        formulas: what stands in the SVG in place of the marks of the source.
     """
 
     source: str
     nodes: int
     edges: int
+    note: str = ""
+    formulas: Mapping[str, tex.Formula] = field(default_factory=dict)
 
     def svg(self) -> str:
         """The picture as SVG text, from `<svg` to `</svg>`.
@@ -35,13 +40,14 @@ class Picture:
         Raises:
             RenderError: no renderer is installed (the text says what to install), or it failed.
         """
-        return render.svg(self.source)
+        return tex.put(render.svg(self.source), self.formulas)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture to a file; an old file stays as it is until the new one is whole.
 
         Args:
-            path: where; its suffix says what: .svg, .png (192 dots an inch), .pdf or .dot.
+            path: where; its suffix says what: .svg, .png (192 dots an inch), .pdf, .dot or .html (a page that needs
+                nothing else).
 
         Returns:
             The path.
@@ -64,12 +70,21 @@ class Picture:
             content = self.source.encode()
         else:
             try:
-                content = self.svg().encode() if suffix == ".svg" else render.render(self.source, suffix[1:])
+                content = self._rendered(suffix)
             except render.RenderError as error:
                 kept = self._keep_source(path)
                 raise render.RenderError(f"Picture.save: {error} The DOT source is saved in {str(kept)!r}.") from error
         write_whole(path, content)
         return path
+
+    def _rendered(self, suffix: str) -> bytes:
+        if suffix == ".svg":
+            return self.svg().encode()
+        if suffix == ".html":
+            return page(self.svg(), repr(self)).encode()
+        if self.formulas:
+            return tex.convert(self.svg(), suffix[1:])
+        return render.render(self.source, suffix[1:])
 
     def _keep_source(self, path: Path) -> Path:
         """Save the source beside `path`; a file that is there already and says something else stays."""
@@ -103,5 +118,5 @@ class Picture:
         return bundle
 
     def __repr__(self) -> str:
-        """`Picture(nodes=7, edges=6)`."""
-        return f"Picture(nodes={self.nodes}, edges={self.edges})"
+        """`Picture(nodes=7, edges=6)`, with the note."""
+        return f"Picture(nodes={self.nodes}, edges={self.edges})" + (f": {self.note}" if self.note else "")

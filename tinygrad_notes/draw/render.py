@@ -5,13 +5,9 @@ from __future__ import annotations
 import atexit
 import shutil
 
-INSTALL = "install Graphviz (apt install graphviz / brew install graphviz / conda install graphviz)"
+from .style import css
 
-# Helvetica's metrics are what the layout is made with; these fonts share them. Bold: names, and ops without a name.
-STYLE = (
-    '<style>.tn text{font-family:Helvetica,Arial,"Liberation Sans","Nimbus Sans",sans-serif}'
-    ".tn-titled text:first-of-type{font-weight:bold}.tn-symbol text:first-of-type{font-size:15px}</style>\n"
-)
+INSTALL = "install Graphviz (apt install graphviz / brew install graphviz / conda install graphviz)"
 
 
 class RenderError(RuntimeError):
@@ -47,7 +43,7 @@ def svg(source: str) -> str:
     text = render(source, "svg").decode()
     text = text[text.index("<svg") :]  # without the XML prolog and the address of a DTD
     start = text.index("<g ")
-    return text[:start] + STYLE + text[start:]
+    return text[:start] + css() + text[start:]
 
 
 def _by_dot(source: str, kind: str) -> bytes:

@@ -13,6 +13,7 @@ from ..compile import Compiled, compile, gradients
 from ..graph import Node, is_node
 from ..ops import Op, namespace_of
 from ..ops.namespaces import dtype_name
+from ..origin import scoped
 from ..value import Value
 
 
@@ -47,6 +48,11 @@ class Module:
 
     training: bool = True
 
+    def __init_subclass__(cls) -> None:
+        # Pictures show what a call computed in a cluster of its own: the call marks what it returns.
+        if "__call__" in vars(cls):
+            cls.__call__ = scoped(cls.__call__)  # type: ignore[method-assign]
+
     def parameters(self) -> Iterator[Node]:
         """Each parameter once, in order of definition; a scalar layer has one for each number."""
         return (node for _, node in self.named_parameters())
@@ -62,8 +68,12 @@ class Module:
 
     def modules(self) -> Iterator[Module]:
         """This module and all within, each once."""
-        yield self
-        yield from (part for _, part in _walk(self, "", {id(self)}) if isinstance(part, Module))
+        return (module for _, module in self.named_modules())
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This module and all within, each once with its dotted name: `""`, `layers.0`."""
+        yield "", self
+        yield from ((name, part) for name, part in _walk(self, "", {id(self)}) if isinstance(part, Module))
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """A copy of all parameters as NumPy arrays, by their dotted names."""

@@ -39,6 +39,9 @@ class Op:
         expects: what the arguments must be, in words, for error messages.
         differentiable: False for comparisons and index searches, whose result takes no gradient.
         method: whether nodes carry it as a method (`t.tanh()`).
+        recorders: for a kind of node, the function that records the op on plain arguments of this kind, made when first
+            used: `(*args)`, or `(*args, params)` if the op has parameters. What is not plain it gives to `apply`.
+        pullbacks: for a kind of node, the function `(node, g, wanted)` that is its `pull` for this op.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Op:
     differentiable: bool
     method: bool
     __doc__: str | None = field(default=None, repr=False)
+    recorders: dict[type, Callable[..., Any]] = field(default_factory=dict, init=False, repr=False)
+    pullbacks: dict[type, Callable[..., Any]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def elementwise(self) -> bool:
@@ -68,26 +73,34 @@ class Op:
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         """Apply the op to numbers, arrays, `Value`s or `Tensor`s; anything but a node gives a plain result."""
-        if self.arity == 1 and not self.defaults and not params and len(args) == 1 and type(args[0]) in NODE_KINDS:
-            return type(args[0]).record(self, args, params)
         if self.arity < 0 or len(args) != self.arity:
             args, params = self._sort_out(args, params)
-        if params.keys() - self.defaults.keys():
+        if self.defaults:
+            for p in params.values():
+                if type(p) in NODE_KINDS:
+                    raise OpTypeError(
+                        f"{self.name}: given a Value or Tensor for one of {', '.join(self.defaults)}; expected plain "
+                        "data: no gradient flows to a parameter. Give its .data, or build the same from other ops."
+                    )
+            params = {**self.defaults, **params}
+        if len(params) != len(self.defaults):
             unknown = ", ".join(sorted(params.keys() - self.defaults.keys()))
             raise TypeError(f"{self.name}: no parameter {unknown}; it takes {', '.join(self.defaults) or 'none'}.")
-        if self.defaults:
-            params = {**self.defaults, **params}
-            if any(type(p) in NODE_KINDS for p in params.values()):
-                raise OpTypeError(
-                    f"{self.name}: given a Value or Tensor for one of {', '.join(self.defaults)}; expected plain data: "
-                    "no gradient flows to a parameter. Give its .data, or build the same from other ops."
-                )
+        fast = self.recorders.get(type(args[0])) or self.recorders.get(type(args[-1])) if args else None
+        if fast is not None:
+            return fast(*args, params) if params else fast(*args)
+        return self.apply(args, params)
+
+    def apply(self, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """What a call does once arguments and parameters are told apart, for arguments of every kind."""
         kind = None
         for arg in args:
-            if type(arg) is list or type(arg) is tuple:
-                return self(*(to_arrays(a, self.name) if isinstance(a, (list, tuple)) else a for a in args), **params)
             k = NODE_KINDS.get(type(arg))
-            if k is not None and (kind is None or k.rank > kind.rank):
+            if k is None:
+                if type(arg) is list or type(arg) is tuple:
+                    arrays = [to_arrays(a, self.name) if isinstance(a, (list, tuple)) else a for a in args]
+                    return self.apply(arrays, params)
+            elif kind is None or k.rank > kind.rank:
                 kind = k
         if kind is not None:
             return kind.record(self, args, params)
@@ -179,8 +192,8 @@ class Op:
             given = given if isinstance(given, (tuple, list)) else (given,)
             found = [force(c) if w else None for c, w in zip(given, wanted, strict=True)]
         else:
-            found = [_scale(xp, g, p) for p in self.slopes(xp, y, args, wanted, params)]
-        return [None if c is None else _fit(xp, c, a) for c, a in zip(found, args, strict=True)]
+            found = [scaled(xp, g, p) for p in self.slopes(xp, y, args, wanted, params)]
+        return [None if c is None else fit(xp, c, a) for c, a in zip(found, args, strict=True)]
 
     def slopes(self, xp: Any, y: Any, args: Sequence[Any], wanted: Sequence[bool], params: dict[str, Any]) -> list[Any]:
         """∂y/∂x for each wanted argument of an elementwise op; `None` for the others."""
@@ -205,7 +218,7 @@ class Op:
         total = None
         slopes = self.slopes(xp, y, args, [t is not None for t in tangents], params)
         for p, t in zip(slopes, tangents, strict=True):
-            term = _scale(xp, t, p)
+            term = scaled(xp, t, p)
             total = term if total is None else total if term is None else total + term
         if total is not None and shape_of(total) != shape_of(y):
             total = xp.broadcast_to(total, shape=shape_of(y))
@@ -230,7 +243,8 @@ def force(x: Any) -> Any:
     return x() if callable(x) and type(x) not in NODE_KINDS else x
 
 
-def _scale(xp: Any, g: Any, slope: Any) -> Any:
+def scaled(xp: Any, g: Any, slope: Any) -> Any:
+    """g · slope; `None` for no slope."""
     if slope is None:
         return None
     if type(slope) is int and -1 <= slope <= 1:  # a slope of ±1 is not multiplied, a slope of 0 is exactly 0
@@ -238,7 +252,7 @@ def _scale(xp: Any, g: Any, slope: Any) -> Any:
     return xp.scale(g, slope)
 
 
-def _fit(xp: Any, cotangent: Any, arg: Any) -> Any:
+def fit(xp: Any, cotangent: Any, arg: Any) -> Any:
     """Undo broadcasting and promotion: the cotangent in the shape and dtype of its argument."""
     shape = shape_of(arg)
     if shape_of(cotangent) != shape:

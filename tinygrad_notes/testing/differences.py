@@ -28,6 +28,9 @@ UNKNOWN: Pair = (math.nan, math.inf)
 _COLUMNS = 4  # further columns of the tableau only collect rounding
 _SAFETY = 2.0
 _LEVELS = 23  # the most steps taken
+# A step is a quarter of the one before, and so is the change of a quotient (two-sided: a sixteenth), unless the
+# function bends without bound there.
+_SLOW, _TOO_SLOW = 0.35, 0.85
 
 
 @dataclass(frozen=True)
@@ -278,6 +281,7 @@ class _Side:
         self.limit: Pair | None = None
         if not self.open and not _diverges(self.quotients, modelled):
             value, error = _believed(self.rows)
+            error = _slowed(value, error, self.quotients, modelled)
             if math.isfinite(error):
                 self.limit = value, _SAFETY * error + 4 * EPS * abs(value)
 
@@ -290,6 +294,7 @@ def _two_sided(left: _Side, right: _Side) -> Pair:
     roundings = [0.5 * (r + s) for r, s in zip(left.roundings, right.roundings, strict=True)]
     rows = _extrapolate(left.nominal, quotients, roundings, 16.0)
     value, error = _believed(rows)
+    error = _slowed(value, error, quotients, roundings)
     if not math.isfinite(error):
         return UNKNOWN
     # Where fine steps contradict coarse ones, they are right beside a kink: then the coarse steps on its far side still
@@ -355,15 +360,47 @@ def _contradiction(rows: list[Pair], value: float, error: float) -> float:
     return found
 
 
-def _diverges(quotients: list[float], roundings: list[float]) -> bool:
-    """Whether the finest quotients still change, by more than rounding, and by no less than coarser ones did."""
+def _changes(quotients: list[float], roundings: list[float]) -> list[Pair]:
+    """How far each step moves the quotient, and the rounding in that; without the finest steps where it hides all."""
     changes = [
         (abs(b - a), r + s)
-        for a, b, r, s in zip(quotients[-9:], quotients[-8:], roundings[-9:], roundings[-8:], strict=False)
+        for a, b, r, s in zip(quotients, quotients[1:], roundings, roundings[1:], strict=False)
         if math.isfinite(a) and math.isfinite(b)
     ]
-    if len(changes) < 6:
+    heard = [k for k, (change, rounding) in enumerate(changes) if change > 2 * rounding]
+    if heard:
+        last = changes[heard[-1]][0]
+        while len(changes) - 1 > heard[-1] and 8 * changes[-1][1] > last:
+            changes.pop()
+    return changes
+
+
+def _diverges(quotients: list[float], roundings: list[float]) -> bool:
+    """Whether the finest quotients still change, by more than rounding, and by no less than coarser ones did."""
+    if sum(map(math.isfinite, quotients[-9:])) < 7:
         return True
+    changes = _changes(quotients, roundings)[-8:]
     coarse, fine = changes[: len(changes) // 2], changes[len(changes) // 2 :]
-    heard = all(change > 2 * rounding for change, rounding in fine[-3:])
+    heard = len(coarse) > 2 and all(change > 2 * rounding for change, rounding in fine[-3:])
     return heard and max(c for c, _ in fine) >= 0.8 * max(c for c, _ in coarse)
+
+
+def _slowed(value: float, error: float, quotients: list[float], roundings: list[float]) -> float:
+    """The error of an extrapolated value, if it counts on a convergence that the quotients do not show."""
+    if missing := _missing(quotients, roundings):
+        nearest = [q for q in quotients if math.isfinite(q)][-1]
+        return max(error, abs(value - nearest) + missing)
+    return error
+
+
+def _missing(quotients: list[float], roundings: list[float]) -> float:
+    """What the quotients still lack of a limit that they approach too slowly for the tableau, as those of |x|^1.2 do.
+
+    Their changes shrink in a geometric series then, by less than the tableau counts on; what is left of it is missing.
+    """
+    changes = [c for c, _ in _changes(quotients, roundings)[-5:]]
+    ratios = [b / a if a else 0.0 for a, b in pairwise(changes)]
+    if len(ratios) < 4 or not all(_SLOW < r < 1 for r in ratios):
+        return 0.0
+    slowest = max(ratios)
+    return changes[-1] * slowest / (1 - slowest) if slowest < _TOO_SLOW else math.inf

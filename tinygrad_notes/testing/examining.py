@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Node, is_node
+from ..graph import Node, is_node, topological_order
 from ..ops import describe
 from ..tensor import Tensor
 from . import fields
-from .diagnosis import Network
-from .formulas import Backward
+from .diagnosis import Network, raised
+from .formulas import Backward, as_value
 from .judging import SHARPER, UNDECIDED, WRONG, Finding, judge_exactly, judge_floats
 from .locating import frozen, readings
 from .oracle import NotExactError, Oracle, UnclearError, is_rational, numbers
@@ -47,9 +47,10 @@ class Examiner:
 
     def __init__(self, forward: Callable[..., Mapping[str, Any]], backward: Backward, loss: str) -> None:
         self.forward, self.backward, self.loss = forward, backward, loss
-        self.texts = {f.name: f.text for f in backward.lines}
-        self.formulas = {f.name: f for f in backward.lines}
-        self.checked = False
+        self.texts = backward.texts
+        self.names: frozenset[str] = frozenset()  # of the forward pass
+        self.summed = False  # whether the loss has several elements
+        self.failed: dict[str, Exception] = {}  # helpers that fail, though no gradient need be wrong by it
 
     # --- the forward pass ---------------------------------------------------------------------------------------------
 
@@ -57,11 +58,22 @@ class Examiner:
         """The leaves, and everything that forward names, on nodes.
 
         Raises:
-            TypeError, ValueError: forward returns no mapping, or no scalar loss.
+            TypeError, ValueError: an input is no number or array; forward returns no mapping, or no loss.
         """
-        leaves = {k: kind(np.array(v, dtype=float), name=k) for k, v in values.items()}
-        with np.errstate(all="ignore"):
-            made = self.forward(**leaves)
+        leaves = {}
+        for k, v in values.items():
+            try:
+                leaves[k] = kind(np.array(v, dtype=float), name=k)
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"check_derivation: given {describe(v)} for {k}; expected numbers.") from error
+        try:
+            with np.errstate(all="ignore"):
+                made = self.forward(**leaves)
+        except ForeignError as error:
+            raise TypeError(
+                f"forward: it cannot be recorded, for {error}; use operators, NumPy's functions or this project's ops "
+                "on its inputs as they come."
+            ) from error
         if not isinstance(made, Mapping):
             raise TypeError(f"forward: it returned {describe(made)}; expected its names, by `return locals()`.")
         known: dict[str, Any] = {**leaves, **made}
@@ -71,42 +83,39 @@ class Examiner:
                 f"forward: no {self.loss!r} was computed from its inputs; it has {', '.join(known)}. "
                 "Say which name is the loss with loss=."
             )
-        if root.data.size != 1:
-            raise ValueError(f"forward: the loss {self.loss} has shape {root.shape}; expected a scalar: sum it.")
-        if not self.checked:
+        if not self.names:
             self._check_names(known)
+            self.names = frozenset(known)
         return list(leaves.values()), known
 
     def _check_names(self, known: Mapping[str, Any]) -> None:
-        self.checked = True
         gradients = {f"d{k}" for k, v in known.items() if is_node(v)} if self.backward.apart else set()
         if missing := [n for n in self.backward.takes if n not in known and n not in gradients]:
             raise ValueError(
                 f"backward: it takes {', '.join(missing)}, which forward does not have; it has {', '.join(known)}."
             )
-        if self.backward.lines and not any(self._judged(f.name, known) for f in self.backward.lines):
+        judged = [name for name in self.texts if self._judged(name, known)]
+        if self.backward.steps and not judged:
             raise ValueError(
                 f"backward: none of {', '.join(self.texts)} is d<name> of a name of forward; it has {', '.join(known)}."
             )
-        if self.backward.apart and (
-            strange := [f.name for f in self.backward.lines if not self._judged(f.name, known)]
-        ):
+        if self.backward.apart and (strange := [name for name in self.texts if name not in judged]):
             raise ValueError(f"backward: {', '.join(strange)}: forward has no such name; it has {', '.join(known)}.")
 
     def _judged(self, name: str, known: Mapping[str, Any]) -> bool:
-        return name.startswith("d") and is_node(known.get(name[1:]))
+        """Whether it is the name of a gradient; a name of the forward pass is not, though it may begin with d."""
+        return name.startswith("d") and name not in known and is_node(known.get(name[1:]))
 
     # --- judging ------------------------------------------------------------------------------------------------------
 
     def examine(self, values: Mapping[str, Any]) -> dict[str, Outcome]:
         """Every formula at one input."""
         leaves, known = self.record(values)
-        traced = True
-        try:
-            found = self._own(known, known, self._gradient_leaves(known))
-        except ForeignError:
-            traced, found = False, self._own_in_floats(known)
+        traced, found = self._found(known)
         root = known[self.loss]
+        if root.data.size != 1:  # a loss for each example: the gradients are those of the sum
+            root = root.sum()
+            self.summed = True
         candidates = [v for v in found.values() if is_node(v)]
         reason = "python-flint or mpmath is needed for this loss: pip install 'tinygrad_notes[certify]'"
         outcomes = None
@@ -124,6 +133,28 @@ class Examiner:
         if outcomes is not None:
             return outcomes
         return {name: Outcome(UNDECIDED, reason) for name in found}
+
+    def _found(self, known: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
+        """What the formulas give (an exception where one fails), and whether that could be recorded.
+
+        A formula that fails on recorded names may do so because NumPy has more functions and methods than nodes have:
+        it is wrong only if it fails on plain arrays too.
+        """
+        try:
+            found = self._own(known)
+        except Exception:
+            return False, self._own_in_floats(known)
+        failing = {name for name, value in (found | self.failed).items() if isinstance(value, Exception)}
+        if failing:
+            in_floats = self._own_in_floats(known)
+            if any(not isinstance((in_floats | self.failed).get(name), Exception) for name in failing):
+                return False, in_floats
+        elif self.backward.in_place:
+            # Arrays are changed in place and nodes are not: what another name sees of that shows on arrays only.
+            in_floats = self._own_in_floats(known)
+            if any(_differ(v, np.asarray(_data(found[k]))) for k, v in in_floats.items() if k in found):
+                return False, in_floats
+        return True, found
 
     def _gradient_leaves(self, known: Mapping[str, Any]) -> dict[str, Traced]:
         """Leaves for the right upstream gradients, which formulas of a mapping ask for."""
@@ -147,9 +178,9 @@ class Examiner:
         """Every name as a leaf of its own, so that formulas are no part of the forward graph."""
         return {k: Traced(v.data, name=k) if is_node(v) and v.data.dtype.kind == "f" else v for k, v in known.items()}
 
-    def _own(self, known: Mapping[str, Any], _: Any, upstream: Mapping[str, Traced]) -> dict[str, Any]:
+    def _own(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """What the formulas give on recorded names: nodes, or an exception where a formula fails."""
-        self.leaves = {**self._leaves_of(known), **upstream}
+        self.leaves = {**self._leaves_of(known), **self._gradient_leaves(known)}
         return self._run(self.leaves, known)
 
     def _own_in_floats(self, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,31 +190,21 @@ class Examiner:
         return self._run(names, known)
 
     def _run(self, names: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-        env, found = dict(names), {}
+        right = names if self.backward.apart else {}
         with np.errstate(all="ignore"):
-            if not self.backward.lines:
-                assert self.backward.whole is not None
-                given = self._called({k: env[k] for k in self.backward.takes})
-                return {k: v for k, v in given.items() if k not in names and self._judged(k, known)}
-            for formula in self.backward.lines:
-                try:
-                    value = formula.evaluate(env)
-                except (ForeignError, NameError):
-                    raise
-                except KeyError as error:
-                    value = error
-                except Exception as error:
-                    value = error
-                if not self.backward.apart:
-                    env[formula.name] = value
-                if self._judged(formula.name, known):
-                    found[formula.name] = value
-        return found
+            if not self.backward.steps:
+                found = {k: as_value(v) for k, v in self._called(names).items()}
+                return {k: v for k, v in found.items() if k not in names and self._judged(k, known)}
+            values = {k: v for k, v, _ in self.backward.values(names, right)}
+        judged = {k for k in values if self._judged(k, known)}
+        self.failed = {k: v for k, v in values.items() if isinstance(v, Exception) and k not in judged}
+        return {k: as_value(v) for k, v in values.items() if k in judged}
 
     def _called(self, names: Mapping[str, Any]) -> Mapping[str, Any]:
         assert self.backward.whole is not None
         try:
-            given = self.backward.whole(**names)
+            own = {k: np.array(v) if isinstance(v, np.ndarray) else v for k, v in names.items()}  # it may change them
+            given = self.backward.whole(**self.backward.arguments(own))
         except ForeignError:
             raise
         except Exception as error:
@@ -220,7 +241,7 @@ class Examiner:
                 sides = oracle.gradients(of)
                 expected = oracle.as_floats(sides[0])
             if isinstance(value, Exception):
-                outcomes[name] = Outcome(WRONG, f"it raises {type(value).__name__}: {value}", None, expected)
+                outcomes[name] = Outcome(WRONG, raised(value), None, expected)
                 continue
             node = value if is_node(value) else None
             data = np.asarray(node.data if node is not None else value, dtype=float)
@@ -254,23 +275,21 @@ class Examiner:
         known = self.known_floats(values)
         if known is None:
             return False
-        env = known if self.backward.apart else {k: v for k, v in known.items() if not k.startswith("d") or k in values}
-        return _differ(self._own_value(name, env, known), known[name])
+        names = known if self.backward.apart else {k: known[k] for k in self.names}
+        return _differ(self._value(name, names, names if self.backward.apart else {})[0], known[name])
 
-    def _own_value(self, name: str, env: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
-        names = dict(env)
+    def _value(self, name: str, names: Mapping[str, Any], right: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """A formula's value (an exception if it fails; `None` if there is none), and all names before it."""
         with np.errstate(all="ignore"):
             try:
-                if not self.backward.lines:
-                    return self._called({k: names[k] for k in self.backward.takes}).get(name)
-                for formula in self.backward.lines:
-                    if not self.backward.apart or formula.name == name:
-                        names[formula.name] = formula.evaluate(names)
-                    if formula.name == name:
-                        return names[name]
+                if not self.backward.steps:
+                    return as_value(self._called(names).get(name)), {}
+                for done, value, env in self.backward.values(names, right):
+                    if done == name:
+                        return as_value(value), env
             except Exception as error:
-                return error
-        return None
+                return error, {}
+        return None, {}
 
     def known_floats(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """Every name and every right gradient `d<name>` in floats; `None` where the forward pass overflows."""
@@ -279,23 +298,14 @@ class Examiner:
             return None
         gradients = self._engine(known)
         floats = {k: np.asarray(v.data) if is_node(v) else v for k, v in known.items()}
-        return {**floats, **{f"d{k}": g for k, g in gradients.items()}}
+        return {**{f"d{k}": g for k, g in gradients.items()}, **floats}
 
     def alone(self, name: str, known: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """A formula's value given right upstream gradients (an exception if it fails), and the helpers before it."""
-        helpers: dict[str, Any] = {}
-        with np.errstate(all="ignore"):
-            for formula in self.backward.lines:
-                if formula.name != name and formula.name in known:
-                    continue
-                try:
-                    value = formula.evaluate({**known, **helpers})
-                except Exception as error:
-                    value = error
-                if formula.name == name:
-                    return value, helpers
-                helpers[formula.name] = value
-        return self._own_value(name, known, known), helpers
+        names = known if self.backward.apart else {k: known[k] for k in self.names}
+        right = {k: v for k, v in known.items() if k not in self.names and k != name}
+        value, env = self._value(name, names, right)
+        return value, {k: env[k] for step in self.backward.steps for k in step.binds if k in env and k not in known}
 
     def alone_is_wrong(self, name: str, inputs: Sequence[Mapping[str, Any]]) -> bool:
         """Whether a formula is wrong on some input although its upstream gradients are right."""
@@ -308,7 +318,7 @@ class Examiner:
     def names_in(self, name: str) -> set[str]:
         """The names that a formula uses."""
         text = self.texts.get(name, "")
-        return {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)} if text else set()
+        return {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)}
 
     def network(self, samples: Sequence[Mapping[str, Any]]) -> Network:
         """What is known of the forward pass, from its recorded graph."""
@@ -320,7 +330,24 @@ class Examiner:
             if is_node(v) and v.op is not None:
                 made_by[k] = (v.op.name, tuple(dict.fromkeys(_named_parents(v, names))))
         made = [k for k in known if k not in own and is_node(known[k])]
-        return Network(tuple(own), tuple(made), made_by)
+        unnamed = {
+            (op, names[id(p)])
+            for node in topological_order(known[self.loss])
+            if id(node) not in names and (op := _activation(node))
+            for p in node.parents
+            if id(p) in names
+        }
+        return Network(tuple(own), tuple(made), made_by, tuple(sorted(unnamed)))
+
+
+def _activation(node: Node) -> str:
+    """The name of a node's op; a maximum with 0 is a relu. Empty for a leaf, and for any other op of two operands."""
+    if node.op is None:
+        return ""
+    constants = [p for p in node.parents if not is_node(p)]
+    if node.op.name == "maximum" and len(constants) == 1:
+        return "" if np.any(constants[0]) else "relu"
+    return node.op.name if len(node.parents) == 1 else ""
 
 
 def _named_parents(node: Node, names: Mapping[int, str]) -> list[str]:
@@ -332,6 +359,11 @@ def _named_parents(node: Node, names: Mapping[int, str]) -> list[str]:
         elif is_node(p) and p.op is not None:
             found += _named_parents(p, names)
     return found
+
+
+def _data(value: Any) -> Any:
+    """The array of a node; anything else as it is."""
+    return value.data if is_node(value) else value
 
 
 def _differ(value: Any, expected: Any) -> bool:

@@ -24,6 +24,10 @@ class UnclearError(ArithmeticError):
     """A comparison that this field cannot decide, or a set of slopes that it cannot hold."""
 
 
+class OpaqueError(UnclearError):
+    """An op computes with floats only, so that no field can run it."""
+
+
 # Functions of one variable, written with the functions that the fields have. `m` is a field's own namespace.
 COMPOSED: dict[str, Callable[[Any, Any], Any]] = {
     "expm1": lambda m, x: m.exp(x) - 1,

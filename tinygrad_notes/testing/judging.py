@@ -11,7 +11,7 @@ import numpy as np
 
 from ..graph import Node
 from .oracle import Oracle, numbers
-from .scalars import Scalar
+from .scalars import EPSILON, Scalar
 
 CORRECT, WRONG, KINK, UNDECIDED = "correct", "wrong", "kink", "undecided"
 NOT_FINITE = "the true derivative is not finite here"
@@ -23,7 +23,17 @@ SHARPER = (NOT_FINITE, TOO_WIDE, NOT_A_NUMBER)
 # What is farther off than this, yet explained by rounding, says nothing about the formula.
 _TELLING = 1e-6
 _NO_DIGIT = 1 / 16
-_UNDERFLOW = float(np.finfo(float).smallest_normal)
+
+
+def granted_to(candidate: Any, bound: Any) -> Any:
+    """A bound on the rounding of double precision, for the precision that the candidate has.
+
+    Args:
+        candidate: a float array.
+        bound: an array of its shape.
+    """
+    limits = np.finfo(candidate.dtype)
+    return bound * (float(limits.eps) / EPSILON) + float(limits.smallest_normal)
 
 
 @dataclass(frozen=True)
@@ -118,23 +128,26 @@ def _judge_floats(
 
     Args:
         sides: the true gradient, one array for each choice of sides at kinks.
-        candidate: a float array.
-        bound: how far rounding may move each element.
+        candidate: a float array, of any precision.
+        bound: how far rounding in double precision may move each element.
         strict: the same without the rounding of results from which slopes are computed, such as 1 − y² from y = tanh x.
             What exceeds it and has no digit right is wrong. Not asked if not given.
     """
     field = oracle.tape.field
     kink = _is_kink(oracle, sides)
+    limits = np.finfo(candidate.dtype)
+    least, most = float(limits.smallest_normal / limits.eps), float(limits.max * limits.eps)
+    bound, strict = granted_to(candidate, bound), None if strict is None else granted_to(candidate, strict)
     undecided = None
     for index in np.ndindex(candidate.shape):
-        c, granted = float(candidate[index]), float(bound[index]) + _UNDERFLOW
+        c, granted = float(candidate[index]), float(bound[index])
         corners, (low, high) = _corners(oracle, sides, index)
         largest = max(abs(low), abs(high))
         if not all(field.is_finite(x) for x in corners):
             undecided = Finding(UNDECIDED, name, index, c, (low, high), "the true derivative is not finite here")
             continue
         if not math.isfinite(c):
-            if largest > 1e290 or not math.isfinite(granted):
+            if largest > most or not math.isfinite(granted):
                 undecided = Finding(UNDECIDED, name, index, c, (low, high), "floats overflow here")
                 continue
             return Finding(WRONG, name, index, c, (low, high), NOT_A_NUMBER)
@@ -145,12 +158,14 @@ def _judge_floats(
             field.certainly_less(x, field.number(c - granted)) for x in corners
         ):
             return Finding(WRONG, name, index, c, (low, high), "")
+        if oracle.tape.intervals:  # all that lies in them is right
+            continue
         wide = max(map(field.width, corners))
-        if wide > _TELLING * largest and wide > 1e-290 and wide > granted:
+        if wide > _TELLING * largest and wide > least and wide > granted:
             undecided = Finding(UNDECIDED, name, index, c, (low, high), TOO_WIDE)
             continue
         off = max(low - c, c - high, 0.0)
-        if off > _TELLING * largest and largest > 1e-290:
+        if off > _TELLING * largest and largest > least:
             if strict is not None and off > strict[index] and off > _NO_DIGIT * largest:
                 return Finding(WRONG, name, index, c, (low, high), "no digit is right: they were lost by cancellation")
             undecided = Finding(UNDECIDED, name, index, c, (low, high), "rounding explains so large a difference")
@@ -182,8 +197,8 @@ def judge_together(
             return Finding(CORRECT)
         granted = 0.0
         if bounds is not None:
-            granted = float(sum(np.abs(direction) * np.concatenate([np.ravel(b) for b in bounds])))
-            granted += sizes * _UNDERFLOW
+            rounding = [np.ravel(granted_to(c, b)) for c, b in zip(candidates, bounds, strict=True)]
+            granted = float(np.abs(direction) @ np.concatenate(rounding))
         if not math.isfinite(granted):
             return Finding(CORRECT)
         slack = field.number(granted)

@@ -15,8 +15,8 @@ import numpy as np
 
 from ..graph import Node, is_node, topological_order
 from ..ops.namespaces import Namespace, numpy_reading
-from .fields import FUNCTIONS, Field, NotExactError, UnclearError
-from .scalars import Scalar, Tape, Tie
+from .fields import FUNCTIONS, Field, NotExactError, OpaqueError, UnclearError
+from .scalars import EPSILON, Scalar, Tape, Tie
 
 
 class Numbers(np.ndarray[Any, Any]):
@@ -302,7 +302,12 @@ def _read(xp: OracleNamespace, roots: Sequence[Node], found: dict[Node, Any]) ->
         else:
             args_given = [args] if node.op.arity < 0 else args
         assert function is not None
-        y = numbers(function(*args_given, **node.params))
+        try:
+            y = numbers(function(*args_given, **node.params))
+        except (AttributeError, TypeError, ValueError) as error:
+            if node.op.forward is None:
+                raise
+            raise OpaqueError(f"the forward function of {node.op.name} takes floats only: {error}") from error
         if xp.tape.tracking and node.requires_grad:
             y = _each(xp.tracked, 1)(y)
         found[node] = y if node.op.elementwise else _each(xp.own, 1)(y)
@@ -350,7 +355,8 @@ class Oracle:
             for s, g in zip(self.values[root].flat, seeds.flat, strict=True)
             if type(s) is Scalar
         ]
-        self.sides = [self.tape.gradient(self.seeds, ways) for ways in self.tape.ways()]
+        self.ways = self.tape.ways()
+        self.sides = [self.tape.gradient(self.seeds, ways) for ways in self.ways]
         self._bounds: dict[bool, list[float]] = {}
 
     def undecidable(self) -> str:
@@ -386,11 +392,21 @@ class Oracle:
         return np.asarray(_each(self.tape.field.to_float, 1)(array)).astype(float)
 
     def rounding(self, node: Node, by_result: bool = True) -> Any:
-        """How far rounding in floats may move each element of the gradient by a node; see `Tape.rounding`."""
+        """How far rounding in floats may move each element of the gradient by a node; see `Tape.rounding`.
+
+        Where the graph casts to a narrower type, the rounding is that type's.
+        """
         if by_result not in self._bounds:
             with np.errstate(all="ignore"):
-                bounds = [self.tape.rounding(side, self.seeds, by_result) for side in self.sides]
-            self._bounds[by_result] = [max(of) for of in zip(*bounds, strict=True)]
+                bounds = [
+                    self.tape.rounding(side, self.seeds, ways, by_result)
+                    for side, ways in zip(self.sides, self.ways, strict=True)
+                ]
+            coarse = max(
+                (np.finfo(n.data.dtype).eps for n in self.values if n.op is not None and n.data.dtype.kind == "f"),
+                default=EPSILON,
+            )
+            self._bounds[by_result] = [max(of) * (float(coarse) / EPSILON) for of in zip(*bounds, strict=True)]
         bound = self._bounds[by_result]
         return np.asarray(_each(lambda s: bound[s.index] if s.index >= 0 else 0.0, 1)(self.values[node])).astype(float)
 

@@ -1,7 +1,8 @@
 """Random programs: directed acyclic graphs of rows of the op table, with inputs, drawn and shrunk by Hypothesis.
 
-A program is drawn as a list of instructions in which operands are counted from the latest result backwards. Whatever
-Hypothesis deletes from the list, the rest is a program again: an instruction that fits nothing is left out.
+A program is drawn as a list of instructions in which operands are counted from the latest result backwards, or among
+the inputs. Whatever Hypothesis deletes from the list, the rest is a program again: an instruction that fits nothing is
+left out, and one on inputs stays as it was.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ LARGEST = 1e6
 """No number of a program, and by this measure no slope, is larger."""
 
 _MOST_ELEMENTS = 36
+_BACK, _AMONG_INPUTS = 12, 4
+"""An operand is drawn from so many latest results, or else from so many inputs (the first ones, counted round)."""
 
 
 @dataclass(frozen=True)
@@ -237,8 +240,9 @@ class _Builder:
         arity, size = _arity(op), len(self.open)
         if op.name == "where":
             arity = 2
+        first = [size - 1 - (o - _BACK) % self.count if o >= _BACK else o for o in offsets]
         for shift in product(range(size), repeat=arity):
-            operands = [self.open[-1 - (o + s) % size] for o, s in zip(offsets, shift, strict=False)]
+            operands = [self.open[-1 - (o + s) % size] for o, s in zip(first, shift, strict=False)]
             if _fit(op, [self.tape[i] for i in operands]):
                 break
         else:
@@ -345,6 +349,7 @@ def graphs(
     ops: Iterable[Op | str] | None = None,
     arrays: bool = True,
     elements: Elements | None = None,
+    min_ops: int = 1,
 ) -> st.SearchStrategy[Program]:
     """Random programs: graphs of ops with shared nodes, the same node twice, broadcasting, ties and zeros.
 
@@ -359,18 +364,20 @@ def graphs(
         ops: rows of the table, or their names, to draw from; by default every differentiable row.
         arrays: whether inputs may be arrays, and ops on them are drawn; otherwise all is numbers.
         elements: the numbers of the inputs; by default in [-10, 10], many of them small whole numbers.
+        min_ops: how many ops are drawn at least; those that fit no operand are left out of these too.
 
     Raises:
-        ValueError: an op that cannot be drawn, or a number of ops or inputs below 1.
+        ValueError: an op that cannot be drawn, a number of ops or inputs below 1, or min_ops above max_ops.
     """
-    for name, number in (("max_ops", max_ops), ("inputs", inputs)):
+    for name, number in (("max_ops", max_ops), ("inputs", inputs), ("min_ops", min_ops)):
         if not isinstance(number, int) or number < 1:
             raise ValueError(f"graphs: given {name}={describe(number)}; expected a whole number of at least 1.")
+    if min_ops > max_ops:
+        raise ValueError(f"graphs: given min_ops={min_ops} and max_ops={max_ops}; expected no more than max_ops.")
     numbers = st.integers(-3, 3).map(float) | reals() if elements is None else elements
-    offset = st.integers(0, 15)
-    steps = st.lists(
-        st.tuples(st.sampled_from(_usable(ops, arrays)), offset, offset, offset), min_size=1, max_size=max_ops
-    )
+    offset = st.integers(0, _BACK + _AMONG_INPUTS - 1)
+    step = st.tuples(st.sampled_from(_usable(ops, arrays)), offset, offset, offset)
+    steps = st.lists(step, min_size=min_ops, max_size=max_ops)
 
     @st.composite
     def programs(draw: st.DrawFn) -> Program:

@@ -57,7 +57,7 @@ class Link:
         if self.diagnosis is not None:
             return f"{self.name} is wrong: {self.diagnosis.words}"
         note = self.finding.note if self.finding is not None else ""
-        return f"{self.name} is wrong" + (f": {note}." if note else ".")
+        return f"{self.name} is wrong" + (f": {note.rstrip('.')}." if note else ".")
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,11 @@ class DerivationReport:
 
     Attributes:
         links: one for each gradient.
+        summed: the name of the loss if it has several elements, of which the sum is differentiated; else empty.
     """
 
     links: list[Link]
+    summed: str = ""
 
     @property
     def ok(self) -> bool:
@@ -99,6 +101,15 @@ class DerivationReport:
         """The smallest input that shows the first mistake."""
         return self._first.counterexample if self._first is not None else None
 
+    def _undecided(self) -> list[str]:
+        """Why inputs stayed undecided, the most frequent reasons first."""
+        of: dict[str, dict[str, int]] = {}
+        for link in self.links:
+            for note, count in link.notes.items():
+                of.setdefault(note, {})[link.name] = count
+        ranked = sorted(of.items(), key=lambda item: -sum(item[1].values()))
+        return [f"undecided ({', '.join(names)}): {note.rstrip('.')}." for note, names in ranked[:3]]
+
     def __getitem__(self, name: str) -> Link:
         for link in self.links:
             if link.name == name:
@@ -107,18 +118,30 @@ class DerivationReport:
 
     def __str__(self) -> str:
         widest = max((len(link.name) for link in self.links), default=0)
-        text = max((min(len(link.formula), 48) for link in self.links), default=0)
+        formulas = [_one_line(link.formula) for link in self.links]
+        text = max(map(len, formulas), default=0)
         wide = max((len(_status(link)) for link in self.links), default=0)
         lines = []
-        for link in self.links:
-            formula = link.formula if len(link.formula) <= 48 else link.formula[:47] + "…"
+        for link, formula in zip(self.links, formulas, strict=True):
             total, undecided = sum(link.counts.values()), link.counts[UNDECIDED]
             count = f"{total - undecided} of {total} inputs decided" if undecided else f"{total} inputs"
             lines.append(f"{link.name:<{widest}}  {formula:<{text}}  {_status(link):<{wide}}  {count}")
         for link in self.links:
             if link.status == WRONG:
                 lines += ["", *_explained(link)]
+        if reasons := self._undecided():
+            lines += ["", *reasons]
+        if self.summed:
+            lines += ["", f"{self.summed} has several elements: the gradients are those of their sum."]
         return "\n".join(lines)
+
+
+def _one_line(formula: str) -> str:
+    """A formula, or the statements that stand for it, on one line of at most 48 characters."""
+    line = ""
+    for part in formula.split("\n"):
+        line += ("" if not line else " " if line.endswith(":") else "; ") + part.strip()
+    return line if len(line) <= 48 else line[:47] + "…"
 
 
 def _status(link: Link) -> str:
@@ -131,6 +154,8 @@ def _explained(link: Link) -> list[str]:
         lines.append(f"  probably meant: {link.name} = {link.diagnosis.correction}")
     if link.counterexample is not None:
         lines.append("  smallest case: " + ", ".join(f"{k}={shown(v)}" for k, v in link.counterexample.items()))
+    if link.finding is not None and link.finding.found is None and link.finding.note not in link.words():
+        lines.append(f"  there {link.finding.note}")
     if link.finding is not None and link.finding.found is not None:
         lines.append(f"  there {link.name} is {shown(link.finding.found)}; expected {shown(link.finding.expected)}")
     return lines
@@ -139,8 +164,10 @@ def _explained(link: Link) -> list[str]:
 def shown(x: Any) -> str:
     """A number or array on one line."""
     if np.ndim(x) == 0:
-        return f"{float(x):g}"
-    text = np.array2string(np.asarray(x), separator=", ", threshold=24, formatter={"float_kind": lambda v: f"{v:.6g}"})
+        return f"{float(x) + 0.0:g}"  # −0.0 as 0
+    text = np.array2string(
+        np.asarray(x, dtype=float) + 0.0, separator=", ", threshold=24, formatter={"float_kind": lambda v: f"{v:.6g}"}
+    )
     return "".join(text.split("\n")).replace("  ", " ").replace(", ", ",").replace(",", ", ").replace("[ ", "[")
 
 

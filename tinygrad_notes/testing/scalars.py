@@ -14,6 +14,8 @@ SMALLEST = 2.0**-1074
 _NEAR = 1e-12
 LARGEST_HULL = 64
 """So many ways to choose the slopes at kinks are tried, no more."""
+LARGEST_POWER = 1000
+"""A whole power up to this is a product; beyond, it is made of the logarithm."""
 
 
 class Tape:
@@ -95,8 +97,14 @@ class Tape:
                 found[i] = c if found[i] is None else found[i] + c
         return found
 
-    def rounding(self, gradient: list[Any], seeds: Sequence[tuple[Scalar, Any]], by_result: bool = True) -> list[float]:
-        """For every scalar, how far rounding in floats may move the gradient by it.
+    def rounding(
+        self,
+        gradient: list[Any],
+        seeds: Sequence[tuple[Scalar, Any]],
+        ways: dict[int, tuple[Any, ...]],
+        by_result: bool = True,
+    ) -> list[float]:
+        """For every scalar, how far rounding in floats may move the gradient by it, that of one way through the kinks.
 
         With `by_result` slopes may be computed from a result that was rounded, as 1 − y² from y = tanh x.
 
@@ -104,20 +112,21 @@ class Tape:
         from arguments (or from a result) that were rounded. See N. J. Higham, "Accuracy and Stability of Numerical
         Algorithms", 2nd edition, chapter 3.
         """
-        to_float = self.field.to_float
+        to_float, width = self.field.to_float, self.field.width
         values = [to_float(s.value) for s in self.scalars]
         off = [0.0] * len(values)  # of the values
         if any(math.isinf(v) and self.field.is_finite(s.value) for v, s in zip(values, self.scalars, strict=True)):
             return [math.inf] * len(values)  # beyond the range of floats
 
-        def float_of(x: Any) -> float:
-            return float(x) if isinstance(x, int) else to_float(x)
+        def size(x: Any) -> float:
+            """Of an interval, as slopes at kinks may be, the largest magnitude."""
+            return abs(float(x)) if isinstance(x, int) else abs(to_float(x)) + (width(x) if self.intervals else 0.0)
 
-        slopes = [[float_of(d) for d in s.slopes] for s in self.scalars]
+        slopes = [[size(d) for d in ways.get(s.index, s.slopes)] for s in self.scalars]
         for s in self.scalars:
             if s.parents:
                 passed = sum(
-                    abs(d) * off[p.index] if p.index >= 0 and off[p.index] and d else 0.0
+                    d * off[p.index] if p.index >= 0 and off[p.index] and d else 0.0
                     for p, d in zip(s.parents, slopes[s.index], strict=True)
                 )
                 off[s.index] = passed + (0.0 if s.kind == "move" else 2 * EPSILON * abs(values[s.index]) + SMALLEST)
@@ -129,17 +138,17 @@ class Tape:
                 bound[scalar.index] = EPSILON
         for s in reversed(self.scalars):
             g = gradient[s.index]
-            g = 0.0 if g is None else abs(to_float(g))
+            g = 0.0 if g is None else size(g)
             if not (g or bound[s.index]):
                 continue
             for position, (p, d) in enumerate(zip(s.parents, slopes[s.index], strict=True)):
-                if p.index < 0 or not d:
+                if p.index < 0:
                     continue
-                steep = abs(d)
-                uncertain = 2 * EPSILON * steep + s.slope_error(position, off, values, to_float, by_result)
-                bound[p.index] += (
-                    bound[s.index] * steep + g * uncertain + EPSILON * g * steep + SMALLEST * max(1.0, g, steep)
-                )
+                error = s.slope_error(position, off, values, to_float, by_result)
+                if not (d or error):  # of a slope that is 0 by its value only, as that of d² at d = 0, it is not
+                    continue
+                uncertain = 2 * EPSILON * d + error
+                bound[p.index] += bound[s.index] * d + g * uncertain + EPSILON * g * d + SMALLEST * max(1.0, g, d)
         return bound
 
 
@@ -323,26 +332,34 @@ class Scalar:
 
     def power(self, b: Scalar) -> Scalar:
         """self ** b, with the limits at 0 that the power has from the right."""
-        tape, field = self.tape, self.tape.field
-        side, exponent = self.compare(0.0), field.to_float(b.value)
-        whole = exponent == int(exponent) if math.isfinite(exponent) else False
-        if b.index < 0 and whole and abs(exponent) <= 1000:
-            return self._whole_power(int(exponent))
+        field, side, whole = self.tape.field, self.compare(0.0), b.whole()
+        if whole is not None and b.index < 0 and abs(whole) <= LARGEST_POWER:
+            return self._whole_power(whole)
+        nan, zero, one = field.number(math.nan), field.number(0.0), field.number(1.0)
         if side > 0:
             return (b * self.apply("log")).apply("exp")
-        nan = field.number(math.nan)
-        zero = field.number(0.0)
         if side == 0:
-            if exponent > 0:
-                slope = zero if exponent > 1 else field.number(1.0) if exponent == 1 else nan
-                return self._made(zero, (self, b), (slope, zero))
-            return self._made(
-                field.number(1.0) if exponent == 0 else nan, (self, b), (zero if exponent == 0 else nan, nan)
-            )
-        if whole and abs(exponent) <= 1000:
-            power = self._whole_power(int(exponent))
-            return self._made(power.value, (power, b), (1, nan)) if b.index >= 0 else power
-        return tape.constant(math.nan)
+            if b.compare(0.0) > 0:
+                order = b.compare(1.0)
+                return self._made(zero, (self, b), (zero if order > 0 else one if order == 0 else nan, zero))
+            empty = whole == 0  # the empty product
+            return self._made(one if empty else nan, (self, b), (zero if empty else nan, nan))
+        if whole is None:  # a negative number has whole powers only
+            return self._made(nan, (self, b), (nan, nan))
+        if abs(whole) <= LARGEST_POWER:
+            power = self._whole_power(whole)
+        else:
+            power = (-self).power(Scalar(self.tape, b.value))
+            power = -power if whole % 2 else power
+        return self._made(power.value, (power, b), (1, nan)) if b.index >= 0 else power
+
+    def whole(self) -> int | None:
+        """The value as an integer; `None` if it is none, or not certainly one."""
+        nearest = self.tape.field.to_float(self.value)
+        if not math.isfinite(nearest) or nearest != int(nearest):
+            return None
+        same = self.value == self.tape.field.number(nearest)  # of balls: without doubt; != would mean certainly not
+        return int(nearest) if same else None
 
     def _whole_power(self, n: int) -> Scalar:
         one = self.tape.constant(1.0)

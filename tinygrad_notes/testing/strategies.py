@@ -48,6 +48,11 @@ class Shaped:
     sizes: tuple[str | int, ...]
     elements: Elements
 
+    def __post_init__(self) -> None:
+        for size in self.sizes:
+            if not (isinstance(size, str) and size) and not (isinstance(size, int) and size >= 0):
+                raise ValueError(f"arrays_of: given the size {size!r}; expected a letter or a whole number.")
+
     def shape(self, letters: Mapping[str, int]) -> tuple[int, ...]:
         """The shape, given the size of every letter."""
         return tuple(letters[s] if isinstance(s, str) else s for s in self.sizes)

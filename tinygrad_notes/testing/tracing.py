@@ -16,6 +16,10 @@ class ForeignError(TypeError):
     """A function leaves the graph, so that it can only be watched from outside."""
 
 
+class TieError(ForeignError):
+    """A function branches in Python where a comparison falls on its very edge, so that either branch may be meant."""
+
+
 class Traced(Tensor):
     """A tensor that does not let itself be turned into a plain number, where the graph would end unnoticed."""
 
@@ -25,18 +29,30 @@ class Traced(Tensor):
     def _refuse(self, *_: Any) -> Any:
         raise ForeignError("the function turns its input into a plain number")
 
-    item = tolist = __float__ = __int__ = _refuse
+    item = tolist = __float__ = __int__ = __reduce_ex__ = _refuse  # the last one is what copies are made by
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return self._refuse()
 
     def __bool__(self) -> bool:
-        # A branch is taken as it falls, unless it falls on its very edge.
-        if self.op is not None and self.op.symbol in ("<", "<=", ">", ">=", "==", "!="):
-            a, b = (p.data if is_node(p) else p for p in self.parents)
-            if self.data.size != 1 or np.any(a == b):
-                raise ForeignError("the function branches on a tie")
+        if self.data.size != 1:
+            raise ForeignError("the function branches on an array")
+        if _on_the_edge(self):
+            raise TieError("the function branches on a tie")
         return bool(np.all(self.data))
+
+
+Traced.__name__ = Tensor.__name__  # what messages call it
+
+
+def _on_the_edge(node: Any) -> bool:
+    """Whether the truth of a node is that of equal numbers compared, or of a 0."""
+    if node.op is not None and node.op.symbol in ("<", "<=", ">", ">=", "==", "!="):
+        a, b = (p.data if is_node(p) else p for p in node.parents)
+        return bool(np.any(a == b))
+    if node.data.dtype.kind == "b":  # made of comparisons by & | ~
+        return any(_on_the_edge(p) for p in node.parents if is_node(p))
+    return bool(np.any(node.data == 0))
 
 
 def leaf(x: Any, name: str | None = None) -> Traced:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,9 @@ import numpy as np
 from .. import ops
 from ..graph import Node, cotangents, is_node
 from ..ops.namespaces import is_number
-from ..tensor import Tensor
-from ..value import Value
 from . import fields
-from .fields import Dual, Duals, Field
+from .candidates import automatic_floats, floats_by_hand, recorded_automatic, recorded_by_hand
+from .fields import Dual, Duals, Field, OpaqueError
 from .judging import (
     CORRECT,
     KINK,
@@ -31,7 +31,7 @@ from .judging import (
 from .locating import as_node, first_wrong_rule, frozen, readings
 from .oracle import NotExactError, Oracle, UnclearError, is_rational, numbers
 from .scalars import Tape
-from .tracing import ForeignError, Traced, leaf, trace
+from .tracing import ForeignError, TieError, Traced, leaf, trace
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,8 @@ def check_gradient(
     if not inputs:
         raise TypeError("check_gradient: given no input; expected the point at which to check.")
     names = list(names) if names is not None else _names(f, len(inputs))
+    if len(names) != len(inputs):
+        raise ValueError(f"check_gradient: given {len(names)} name(s) for {len(inputs)} input(s).")
     if gradient is None and ("torch" in sys.modules or "jax" in sys.modules):
         from .adapters import foreign_verdict, pair_for
 
@@ -150,8 +152,8 @@ def check_gradient(
     leaves = [leaf(p, name) for p, name in zip(points, names, strict=True)]
     try:
         root = trace(f, leaves)
-    except ForeignError:
-        return _black_box(f, points, names, gradient, order, cotangent)
+    except ForeignError as error:
+        return _foreign(f, points, names, gradient, order, cotangent, error)
     weights = _weights(root.shape, cotangent, gradient is None)
     case = Case(f, root, leaves, points, names, weights, gradient)
     return case.first() if order == 1 else case.second()
@@ -182,8 +184,11 @@ def assert_gradient(
 
 def _names(f: Callable[..., Any], count: int) -> list[str]:
     """The names of f's arguments, as far as it has any."""
-    code = getattr(f, "__code__", None)
-    own = list(code.co_varnames[: code.co_argcount]) if code is not None else []
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):  # no function, or one that is not written in Python
+        parameters = []
+    own = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return [own[i] if i < len(own) else f"x{i}" for i in range(count)]
 
 
@@ -205,14 +210,14 @@ def _point(x: Any, name: str) -> Any:
     return np.array(array, dtype=float)
 
 
-def plain(point: Any) -> Any:
-    """A number for an array without axes, else a copy, which the user's function may change."""
-    return float(point) if point.ndim == 0 else point.copy()
-
-
 def _weights(shape: tuple[int, ...], cotangent: Any, generic: bool) -> Any:
     if cotangent is not None:
-        given = np.asarray(cotangent, dtype=float)
+        try:
+            given = np.asarray(cotangent, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"check_gradient: given cotangent={ops.describe(cotangent)}; expected a number or an array."
+            ) from error
         if given.shape != tuple(shape):
             raise ValueError(f"check_gradient: the cotangent has shape {given.shape}; expected that of f, {shape}.")
         return given
@@ -224,37 +229,6 @@ def generic_weights(shape: tuple[int, ...]) -> Any:
     if not shape:
         return np.ones(())
     return np.round(np.random.default_rng(0).uniform(0.5, 2.0, shape) * 2**20) / 2**20  # short: fractions stay short
-
-
-def called(gradient: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
-    """A hand-derived gradient's answers, one for each argument.
-
-    Raises:
-        TypeError: it gives another number of them.
-    """
-    given = gradient(*args)
-    if len(args) == 1 and not (isinstance(given, (tuple, list)) and len(given) == 1 and np.shape(args[0]) == ()):
-        given = given if isinstance(given, tuple) and len(given) == 1 else (given,)
-    if not isinstance(given, (tuple, list)) or len(given) != len(args):
-        raise TypeError(
-            f"check_gradient: gradient gave {ops.describe(given)}; expected {len(args)}, one for each argument."
-        )
-    return list(given)
-
-
-def _shaped(given: Any, point: Any, name: str) -> Any:
-    shape = tuple(ops.shape_of(given))
-    if shape != point.shape:
-        raise ValueError(
-            f"check_gradient: the gradient by {name} has shape {shape}; expected that of {name}, {point.shape}."
-        )
-    return given
-
-
-def in_floats(given: Sequence[Any], points: Sequence[Any], names: Sequence[str]) -> list[Any]:
-    """Gradients as float arrays, each in the shape of its argument."""
-    arrays = [np.asarray(g.data if is_node(g) else g, dtype=float) for g in given]
-    return [_shaped(g, p, n) for g, p, n in zip(arrays, points, names, strict=True)]
 
 
 class Case:
@@ -273,6 +247,7 @@ class Case:
         self.f, self.root, self.leaves, self.points, self.names = f, root, leaves, points, names
         self.weights, self.gradient = weights, gradient
         self.shown = dict(zip(names, points, strict=True))
+        self.reason = "it needs more than fractions: pip install 'tinygrad_notes[certify]'"
 
     def _decided(self, roots: Sequence[Node], decide: Callable[[Field], Verdict]) -> Verdict | None:
         """The verdict of the first field that can decide; `None` where there is no field at all."""
@@ -280,6 +255,9 @@ class Case:
         for field_ in fields.fields_for(is_rational([self.root, *roots])):
             try:
                 found = decide(field_)
+            except OpaqueError as error:
+                self.reason = str(error)
+                return None
             except (NotExactError, UnclearError) as error:
                 found = self._verdict([Finding(UNDECIDED, note=str(error))], field_.tier)
                 continue
@@ -291,66 +269,36 @@ class Case:
         decides = worst(findings)
         return Verdict(decides.status, tier, decides, node, self.shown)
 
-    def automatic(self) -> list[Any]:
-        """The automatic gradient as nodes, zeros where there is none."""
-        if not self.root.requires_grad:
-            return [Tensor(np.zeros(p.shape), requires_grad=False) for p in self.points]
-        seed = Traced(self.weights, requires_grad=False)
-        with np.errstate(all="ignore"):
-            found = dict(cotangents([(self.root, seed)], self.leaves, create_graph=True))
-        return [as_node(found.get(leaf), leaf.shape) for leaf in self.leaves]
+    def _foreign(self, order: int) -> Verdict:
+        points, names = list(self.points), list(self.names)
+        return _foreign(self.f, points, names, self.gradient, order, self.weights, ForeignError(self.reason))
 
-    def by_hand(self) -> list[Any] | None:
-        """The hand-derived gradient as nodes, or `None` if it gives plain numbers."""
-        assert self.gradient is not None
-        try:
-            with np.errstate(all="ignore"):
-                given = called(self.gradient, self.leaves)
-        except TypeError as error:
-            if "check_gradient" in str(error):
-                raise
-            return None
-        except Exception:
-            return None
-        given = [g if is_node(g) else leaf(g) for g in given]
-        return [_shaped(g, p, n) for g, p, n in zip(given, self.points, self.names, strict=True)]
-
-    def by_hand_in_floats(self) -> list[Any]:
-        """The hand-derived gradient's floats."""
-        assert self.gradient is not None
-        with np.errstate(all="ignore"):
-            given = called(self.gradient, [plain(p) for p in self.points])
-        return in_floats(given, self.points, self.names)
-
-    def engine_floats(self) -> list[Any] | None:
-        """The automatic gradient as the engine gives it: by `Value`s for numbers, else by `Tensor`s."""
-        kind = Value if all(p.ndim == 0 for p in self.points) else Tensor
-        nodes = [kind(plain(p), name=n) for p, n in zip(self.points, self.names, strict=True)]
-        try:
-            with np.errstate(all="ignore"):
-                root = self.f(*nodes)
-                if not is_node(root) or not root.requires_grad:
-                    return None
-                root.backward(self.weights if np.shape(root.data) else float(self.weights))
-        except TypeError:  # the function takes arrays only
-            return None
-        return [
-            np.zeros(p.shape) if n.grad is None else np.asarray(n.grad) for p, n in zip(self.points, nodes, strict=True)
-        ]
+    def candidate(self, constants: bool = False) -> list[Node] | None:
+        """The gradient to judge, as nodes; `None` if it can be had as floats only, which may serve as `constants`."""
+        if self.gradient is None:
+            return recorded_automatic(self.root, self.leaves, self.weights)
+        return recorded_by_hand(self.gradient, self.leaves, self.names, constants)
 
     def first(self) -> Verdict:
         """The gradient itself."""
-        candidate = self.automatic() if self.gradient is None else self.by_hand()
-        floats = self.engine_floats() if self.gradient is None else None
+        candidate, raised = self.candidate(), ""
+        floats = automatic_floats(self.f, self.points, self.weights) if self.gradient is None else None
         if candidate is None:
+            assert self.gradient is not None
             try:
-                floats = self.by_hand_in_floats()
-            except ArithmeticError as error:
-                note = f"the gradient itself fails here: {type(error).__name__}: {error}"
-                return self._verdict([Finding(UNDECIDED, note=note)], "certified")
+                floats = floats_by_hand(self.gradient, self.points, self.names)
+            except (ArithmeticError, ValueError) as error:
+                if "check_gradient" in str(error):
+                    raise
+                raised = f"the gradient itself fails here: {type(error).__name__}: {error}"
+                if isinstance(error, OverflowError):
+                    return self._verdict([Finding(UNDECIDED, note=raised)], "certified")
+                floats = [np.full(p.shape, np.nan) for p in self.points]
         verdict = self._decided(candidate or (), lambda numbers_: self._first(numbers_, candidate, floats))
+        if verdict is not None and raised and verdict.status == WRONG:
+            verdict = replace(verdict, finding=replace(verdict.finding, note=raised))
         if verdict is None or (not fields.reals() and verdict.status == UNDECIDED):
-            return _black_box(self.f, list(self.points), list(self.names), self.gradient, 1, self.weights)
+            return self._foreign(1)
         return verdict
 
     def _first(self, numbers_: Field, candidate: list[Any] | None, floats: list[Any] | None) -> Verdict:
@@ -387,13 +335,11 @@ class Case:
 
     def second(self) -> Verdict:
         """The second derivatives, along each direction of the inputs in turn."""
-        candidate = self.automatic() if self.gradient is None else self.by_hand()
+        candidate = self.candidate(constants=True)
         if candidate is None:
-            return _black_box(self.f, list(self.points), list(self.names), self.gradient, 2, self.weights)
+            return self._foreign(2)
         verdict = self._decided(candidate, lambda numbers_: self._second(numbers_, candidate))
-        if verdict is None:
-            return _black_box(self.f, list(self.points), list(self.names), self.gradient, 2, self.weights)
-        return verdict
+        return self._foreign(2) if verdict is None else verdict
 
     def _second(self, numbers_: Field, candidate: list[Any]) -> Verdict:
         base = Oracle(self.root, self.leaves, numbers_, self.weights)
@@ -438,6 +384,38 @@ def directions(size: int, most: int = 6) -> list[Any]:
     if size <= most:
         return list(np.eye(size))
     return [np.random.default_rng(k).choice([-1.0, 1.0, 2.0], size) for k in range(most)]
+
+
+def _foreign(
+    f: Callable[..., Any],
+    points: list[Any],
+    names: list[str],
+    gradient: Callable[..., Any] | None,
+    order: int,
+    cotangent: Any,
+    reason: ForeignError,
+) -> Verdict:
+    """What can be said of a function that was not recorded, and why not."""
+    if isinstance(reason, TieError) and order == 2:
+        finding = Finding(UNDECIDED, note=f"{reason}, where there may be no second derivative")
+        return Verdict(UNDECIDED, "black box", finding, None, dict(zip(names, points, strict=True)))
+    if gradient is None and order == 1:
+        weights = None if cotangent is None else np.asarray(cotangent, dtype=float)
+        try:
+            known = automatic_floats(f, points, weights) is not None
+        except Exception:
+            known = False
+        if known:  # the engine's own, as floats
+
+            def gradient(*xs: Any) -> Any:
+                return tuple(automatic_floats(f, [np.asarray(x, dtype=float) for x in xs], weights) or ())
+
+    if gradient is not None:
+        return _black_box(f, points, names, gradient, order, cotangent)
+    raise TypeError(
+        f"check_gradient: given {ops.describe(f)}, which cannot be recorded ({reason}), so it has no automatic "
+        "gradient; give gradient=, or write f with this project's ops or NumPy's functions on its argument."
+    ) from reason
 
 
 def _black_box(

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import is_node
 from ..ops import describe
 from . import verdicts
+from .candidates import as_floats, called
 from .differences import EPS, Estimate, derivative
 from .judging import CORRECT, KINK, NOT_A_NUMBER, UNDECIDED, WRONG, Finding, worst
 
@@ -73,10 +73,10 @@ def watch(
         )
 
     def values(*xs: Any) -> Any:
-        return _floats(f(*map(_plain, xs)), "f")
+        return as_floats(f(*map(_plain, xs)), "f gave").astype(float)
 
     def by_hand(*xs: Any) -> list[Any]:
-        given = [_floats(g, "gradient") for g in verdicts.called(gradient, [_plain(x) for x in xs])]
+        given = [as_floats(g, "gradient gave").astype(float) for g in called(gradient, [_plain(x) for x in xs])]
         for g, x, name in zip(given, xs, names, strict=True):
             if g.shape != x.shape:
                 raise ValueError(
@@ -103,14 +103,6 @@ def verdict(
 
 def _plain(x: Any) -> Any:
     return float(x) if np.ndim(x) == 0 else np.array(x, dtype=float)
-
-
-def _floats(given: Any, what: str) -> Any:
-    data = given.data if is_node(given) else given
-    try:
-        return np.array(data, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"check_gradient: {what} gave {describe(given)}; expected a number or an array.") from error
 
 
 def attempt(f: Function, points: Sequence[Any]) -> Any:
@@ -179,6 +171,7 @@ class _Slope:
         terms: Σ |weight · derivative| over the outputs, which a backward pass adds up and rounds.
         kink: whether some output has a kink.
         bends: for the outputs with one, whether the slope grows there (a convex kink) or falls.
+        edge: whether some output is known on one side only, as at an edge of its domain.
     """
 
     low: float
@@ -187,6 +180,7 @@ class _Slope:
     terms: float
     kink: bool
     bends: frozenset[tuple[int, bool]]
+    edge: bool
 
 
 class _Lines:
@@ -236,7 +230,7 @@ class _Lines:
             return taken[t]
 
         low = high = value = terms = 0.0
-        bends = set()
+        bends, edge = set(), False
         for k, weight in enumerate(self.weights.tolist()):
             if weight == 0:
                 continue
@@ -245,9 +239,10 @@ class _Lines:
             low, high = low + min(ends), high + max(ends)
             middle = float(estimate.value) if math.isfinite(estimate.value) else sum(ends) / (2 * weight)
             value, terms = value + weight * middle, terms + max(map(abs, ends))
+            edge = edge or not (estimate.kink or math.isfinite(estimate.error))
             if estimate.kink:
                 bends.add((k, bool(weight * estimate.left[0] < weight * estimate.right[0])))
-        return _Slope(low, high, value, terms, bool(bends), frozenset(bends))
+        return _Slope(low, high, value, terms, bool(bends), frozenset(bends), edge)
 
     def _estimate(self, outputs: Callable[[float], Any], taken: dict[float, Any], k: int, at: float) -> Estimate:
         here = float(outputs(at)[k])
@@ -284,7 +279,7 @@ def _with_rounding(candidate: Candidate, points: list[Any], eps: float) -> tuple
                 continue
         spread = []
         for k, p in enumerate(points):
-            values = np.array([m[k] for m in moved], dtype=float).reshape((-1, *p.shape))
+            values = np.array([m[k] for m in moved], dtype=float).reshape((len(moved), *p.shape))
             values = np.where(np.isfinite(values), values, np.nan)
             width = np.fmax.reduce(values, axis=0, initial=-math.inf) - np.fmin.reduce(values, axis=0, initial=math.inf)
             spread.append(np.where(np.isfinite(width), np.maximum(width, 0.0), 0.0))
@@ -330,6 +325,8 @@ def _together(lines: _Lines, slopes: list[list[_Slope]], given: list[Any], eps: 
     if len({k for k, _ in bends}) < len(bends):
         return Finding(KINK)
     for direction, slope in zip(directions, found, strict=True):
+        if slope.edge:  # a slope from inside bounds what lies along it on one side only
+            continue
         c = float(direction @ flat)
         granted = 64 * eps * (float(np.abs(direction) @ np.abs(flat)) + slope.terms)
         if math.isfinite(slope.low) and math.isfinite(slope.high) and max(slope.low - c, c - slope.high) > granted:

@@ -21,19 +21,39 @@ def compare(stages, arrays, dtype, steps, threads, *, at_end):
         for _ in range(2):
             run(steps)
             interpret(stages, arrays, steps)
-            for expected, given in zip(arrays, guarded, strict=True):
-                np.testing.assert_array_equal(given.array, expected)
+            for expected, guard in zip(arrays, guarded, strict=True):
+                np.testing.assert_array_equal(guard.array, expected)
 
 
-@given(programs(), st.sampled_from(["float64", "float32"]), st.sampled_from([1, 1, 2, 3]), st.booleans())
-def test_random_stages(program, dtype, threads, at_end):
-    compare(*program, dtype, 3, threads, at_end=at_end)
-
-
-@given(programs(), st.booleans())
-def test_code_in_many_functions(program, at_end):
-    before, layout.PART = layout.PART, 3
+@given(programs(), st.sampled_from(["float64", "float32"]), st.sampled_from([1, 1, 2]), st.sampled_from([512, 3]))
+def test_random_stages(program, dtype, threads, part):
+    """With the guard page after the array or before it, and with code in one function or in many."""
+    before, layout.PART = layout.PART, part
     try:
-        compare(*program, "float64", 3, 1, at_end=at_end)
+        compare(*program, dtype, 3, threads, at_end=bool(len(program[1]) % 2))
     finally:
         layout.PART = before
+
+
+@pytest.mark.parametrize("part", [512, 2])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("lanes", [1, 3, 100, 1001])
+def test_steps_in_place(lanes, threads, part, monkeypatch):
+    """A stage's results are the next one's inputs, and those of its own next step: p ← p − ¼·(p − mean of p)."""
+    monkeypatch.setattr(layout, "PART", part)
+    mean = [("load", 0, 0, 0, 1, 0), ("constant", 1.0 / lanes), ("multiply", 0, 1), ("total", 2, 1, 1, 0, 0)]
+    down = [
+        ("load", 0, 0, 0, 1, 0),
+        ("load", 1, 1, 0, 0, 0),
+        ("subtract", 0, 1),
+        ("constant", 0.25),
+        ("multiply", 2, 3),
+    ]
+    down += [("subtract", 0, 4), ("store", 5, 0, 0, 0, 1, 0), ("store", 2, 2, 0, 0, 1, lanes)]
+    stages = [Stage(lanes, 1, mean), Stage(lanes, 1, down)]
+    arrays = [np.random.default_rng(0).normal(size=lanes), np.zeros(2), np.zeros(3 * lanes)]
+    guarded = [Guarded(a, at_end=True) for a in arrays]
+    build(stages, 3).bind([g.array for g in guarded], threads=threads)(3)
+    interpret(stages, arrays, 3)
+    for expected, guard in zip(arrays, guarded, strict=True):
+        np.testing.assert_allclose(guard.array, expected, rtol=1e-12, atol=1e-12)

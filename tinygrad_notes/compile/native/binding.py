@@ -15,6 +15,7 @@ from .program import Program, Word
 from .stage import Stage, access, check
 
 ELEMENTS = {"float64": "double", "float32": "float"}
+Array = np.ndarray[Any, Any]
 ENDLESS = 2**31 - 1
 ALIGN = 64  # bytes
 
@@ -33,7 +34,7 @@ class Native:
     """Compiled stages.
 
     Attributes:
-        ir: The program as LLVM IR. A value is named after its entry: `%multiply.12` is entry 12.
+        code: The machine code.
         compile_seconds: What writing and compiling it took.
         instructions: Entries in all stages.
     """
@@ -45,22 +46,22 @@ class Native:
         check(stages, buffers)
         self.stages, self.buffers, self.dtype = stages, buffers, np.dtype(dtype)
         program = Program(stages, ELEMENTS[dtype])
-        self._scratch_bytes = program.scratch_bytes
-        self._code = MachineCode(program.text)
+        self.scratch_bytes = program.scratch_bytes
+        self.code = MachineCode(program.text)
         self.compile_seconds = time.perf_counter() - start
         self.instructions = sum(len(stage.code) for stage in stages)
 
     @property
     def ir(self) -> str:
-        """The program as LLVM IR."""
-        return self._code.ir
+        """The program as LLVM IR. A value is named after its entry: `%multiply.12` is entry 12 of its stage."""
+        return self.code.ir
 
     @property
     def assembly(self) -> str:
         """The program as the machine's instructions."""
-        return self._code.assembly
+        return self.code.assembly
 
-    def bind(self, arrays: Sequence[np.ndarray[Any, Any]], threads: int = 1) -> Callable[..., None]:
+    def bind(self, arrays: Sequence[Array], threads: int = 1) -> Callable[..., None]:
         """Tie the program to arrays, one for each buffer.
 
         Returns `run`: `run()` executes all stages once on the arrays in place, and `run(steps)` does so `steps` times.
@@ -73,22 +74,9 @@ class Native:
         """
         if threads < 1:
             raise ValueError(f"{threads} threads; expected 1 or more")
-        most = self._check(arrays)
-        memory = Memory(self, arrays, threads)
-        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32)(self._code.address("run"))
-        if threads > 1:
-            return _together(call, memory, most)
-        pointer = memory.contexts[0].ctypes.data_as(ctypes.c_void_p)
+        return _together(self, arrays, threads) if threads > 1 else _alone(self, arrays)
 
-        def run(steps: int = 1, keep: object = memory) -> None:
-            if steps > most:
-                raise ValueError(f"{steps} steps; the arrays hold {most}")
-            call(pointer, steps)
-
-        run.replace = memory.replace  # type: ignore[attr-defined]  # a function carries it
-        return run
-
-    def _check(self, arrays: Sequence[np.ndarray[Any, Any]]) -> int:
+    def check(self, arrays: Sequence[Array]) -> int:
         """Check the arrays; return for how many steps they are large enough."""
         if len(arrays) != self.buffers:
             raise ValueError(f"{len(arrays)} arrays for {self.buffers} buffers")
@@ -133,7 +121,7 @@ class Native:
                     self._check_indices(number, k, arrays[place.buffer][low : high + 1], arrays[entry[1]].size)
         return most
 
-    def _check_overlap(self, arrays: Sequence[np.ndarray[Any, Any]], written: set[int]) -> None:
+    def _check_overlap(self, arrays: Sequence[Array], written: set[int]) -> None:
         """Check that what is written shares no memory with another buffer."""
         spans = sorted((a.ctypes.data, a.ctypes.data + a.nbytes, b) for b, a in enumerate(arrays) if a.nbytes)
         furthest: dict[bool, tuple[int, int]] = {}  # is written → where the spans so far end, and whose
@@ -144,7 +132,7 @@ class Native:
             key = b in written
             furthest[key] = max(furthest.get(key, (0, b)), (end, b))
 
-    def _check_indices(self, number: int, k: int, indices: np.ndarray[Any, Any], size: int) -> None:
+    def _check_indices(self, number: int, k: int, indices: Array, size: int) -> None:
         """Check a gather's indices."""
         wrong = indices[(indices < 0) | (indices >= size)]
         if wrong.size:
@@ -157,8 +145,8 @@ class Native:
 class Memory:
     """The arrays of a binding, and what each thread needs besides: its scratch memory, its sums and its context."""
 
-    def __init__(self, native: Native, arrays: Sequence[np.ndarray[Any, Any]], threads: int) -> None:
-        self.code = native._code  # machine code lives as long as what uses it
+    def __init__(self, native: Native, arrays: Sequence[Array], threads: int) -> None:
+        self.code = native.code  # machine code lives as long as what uses it
         self.arrays = list(arrays)
         self.arrived = np.zeros(1, np.int64)
         totals = {entry[2] for stage in native.stages for entry in stage.code if entry[0] == "total"}
@@ -170,8 +158,8 @@ class Memory:
         self.totals = [np.array([a.ctypes.data for a in sums], np.int64) for sums in self.sums]
         all_totals = np.array([table.ctypes.data for table in self.totals], np.int64)
         self.tables = (buffers, sizes, all_totals)
-        self.scratch = [np.zeros(native._scratch_bytes + ALIGN, np.uint8) for _ in range(threads)]
-        self.contexts = [np.zeros(len(Word), np.int64) for _ in range(threads)]
+        self.scratch = [np.zeros(native.scratch_bytes + ALIGN, np.uint8) for _ in range(threads)]
+        self.contexts = [(ctypes.c_int64 * len(Word))() for _ in range(threads)]
         for thread, context in enumerate(self.contexts):
             context[Word.BUFFERS] = buffers.ctypes.data
             context[Word.SIZES] = sizes.ctypes.data
@@ -181,10 +169,16 @@ class Memory:
             context[Word.THREAD], context[Word.THREADS] = thread, threads
             context[Word.ARRIVED] = self.arrived.ctypes.data
 
-    def replace(self, buffer: int, array: np.ndarray[Any, Any]) -> None:
+    def replace(self, buffer: int, array: Array) -> None:
         """Let one thread's program use another array, which the caller keeps alive and whose kind is as before."""
         address = array.__array_interface__["data"][0]
         self.tables[0][buffer] = self.totals[0][buffer] = address
+
+    def steps(self, steps: int, most: int) -> ctypes.c_int32:
+        """A number of steps, as an argument of the compiled program."""
+        if steps > most:
+            raise ValueError(f"{steps} steps; the arrays hold {most}")
+        return ctypes.c_int32(steps)
 
     def reset(self) -> None:
         """No thread has waited yet."""
@@ -193,18 +187,41 @@ class Memory:
             context[Word.WAITED] = 0
 
 
-def _together(call: Callable[..., None], memory: Memory, most: int) -> Callable[..., None]:
-    """Run a program on several threads. They wait for each other inside it, so each has a thread of its own."""
-    pointers = [context.ctypes.data_as(ctypes.c_void_p) for context in memory.contexts]
-    pool = ThreadPoolExecutor(len(pointers) - 1, "native")
+def _alone(native: Native, arrays: Sequence[Array]) -> Callable[..., None]:
+    """Run a program on the thread that asks for it. This is the quickest call that ctypes has."""
+    most, memory = native.check(arrays), Memory(native, arrays, 1)
+    once, many = _functions(native)
+    context = ctypes.byref(memory.contexts[0])
 
-    def run(steps: int = 1, keep: object = memory) -> None:
-        if steps > most:
-            raise ValueError(f"{steps} steps; the arrays hold {most}")
+    def run(steps: int | None = None) -> None:
+        if steps is None:
+            once(context)
+        else:
+            many(context, memory.steps(steps, most))
+
+    run.replace = memory.replace  # type: ignore[attr-defined]  # a function carries it
+    return run
+
+
+def _together(native: Native, arrays: Sequence[Array], threads: int) -> Callable[..., None]:
+    """Run a program on several threads. They wait for each other inside it, so each needs one of its own."""
+    most, memory = native.check(arrays), Memory(native, arrays, threads)
+    _, many = _functions(native)
+    first, *others = [ctypes.byref(context) for context in memory.contexts]
+    pool = ThreadPoolExecutor(len(others), "native")
+
+    def run(steps: int = 1) -> None:
+        count = memory.steps(steps, most)
         memory.reset()
-        others = [pool.submit(call, pointer, steps) for pointer in pointers[1:]]
-        call(pointers[0], steps)
-        for other in others:
+        running = [pool.submit(many, context, count) for context in others]
+        many(first, count)
+        for other in running:
             other.result()
 
     return run
+
+
+def _functions(native: Native) -> tuple[Callable[..., None], Callable[..., None]]:
+    """The compiled program, run once and run so many times. Without declared types ctypes has the least to do."""
+    kind = ctypes.CFUNCTYPE(None)
+    return kind(native.code.address("once")), kind(native.code.address("run"))

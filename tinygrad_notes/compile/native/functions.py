@@ -109,9 +109,12 @@ def reduce(w: Lines, x: str) -> tuple[str, str, str]:
     return w.to_bits(shifted), r, w.fma(minus_n, w.constant(LN2_LOW), w.subtract(exact, r))
 
 
-def exp_near(w: Lines, r: str) -> str:
-    """Eʳ for |r| ≤ ln 2 / 2."""
-    return polynomial(w, r, [1.0, 1.0, *EXP])
+def exp_near(w: Lines, r: str, error: str) -> str:
+    """Eʳ for |r| ≤ ln 2 / 2, r with its rounding error; what 1 + r loses is added to the small terms."""
+    one = w.constant(1.0)
+    first = w.add(one, r)
+    lost = w.add(w.add(w.subtract(one, first), r), error)
+    return w.add(first, w.fma(w.multiply(r, r), polynomial(w, r, EXP), lost))
 
 
 def power_of_two(w: Lines, n: str) -> str:
@@ -127,16 +130,15 @@ def halves(w: Lines, n: str) -> tuple[str, str]:
 
 def exp(w: Lines, x: str) -> str:
     """2ⁿ·eʳ; only the last factor can round, where the result is denormal."""
-    n, r, _ = reduce(w, lesser(w, greater(w, x, -746.0), 710.0))
+    n, r, error = reduce(w, lesser(w, greater(w, x, -746.0), 710.0))
     half, rest = halves(w, n)
-    return w.multiply(w.multiply(exp_near(w, r), power_of_two(w, half)), power_of_two(w, rest))
+    return w.multiply(w.multiply(exp_near(w, r, error), power_of_two(w, half)), power_of_two(w, rest))
 
 
 def expm1(w: Lines, x: str) -> str:
     """2ⁿ·(p + 1) − 1 with p = eʳ − 1, written as 2ʰ·(2ⁿ⁻ʰ·p + (2ⁿ⁻ʰ − 2⁻ʰ)), h about n/2."""
     n, r, error = reduce(w, lesser(w, greater(w, x, -50.0), 710.0))
-    square = w.multiply(r, r)
-    p = w.add(r, w.fma(square, polynomial(w, r, EXP), error))
+    p = w.add(r, w.fma(w.multiply(r, r), polynomial(w, r, EXP), error))
     half, rest = halves(w, n)
     minus_half = w.integers("sub", w.bits(0), half)
     scale = power_of_two(w, rest)
@@ -145,10 +147,20 @@ def expm1(w: Lines, x: str) -> str:
 
 
 def sigmoid(w: Lines, x: str) -> str:
-    """1/(1 + e⁻ˣ) for x ≥ 0 and eˣ/(1 + eˣ) for x < 0: no overflow, and small results keep their digits."""
+    """1/(1 + e⁻ˣ) for x ≥ 0 and eˣ/(1 + eˣ) for x < 0: no overflow, and small results keep their digits.
+
+    With u = 1 + e as rounded, above/(u + lost) = above/u·(1 + rest), where the rest is as small as the rounding of u
+    and of 1/u.
+    """
+    one = w.constant(1.0)
     e = w.call(function(w.module, "exp", w.width), w.negative(w.intrinsic("fabs", x)))
-    below = w.add(e, w.constant(1.0))
-    return w.divide(w.select(w.compare("olt", x, w.constant(0.0)), e, w.constant(1.0)), below)
+    u = w.add(e, one)
+    lost = w.subtract(e, w.subtract(u, one))
+    inverse = w.divide(one, u)
+    rest = w.fma(w.negative(inverse), lost, w.fma(w.negative(inverse), u, one))
+    above = w.select(w.compare("olt", x, w.constant(0.0)), e, one)
+    product = w.multiply(above, inverse)
+    return w.add(product, w.fma(product, rest, w.fma(above, inverse, w.negative(product))))
 
 
 def tanh(w: Lines, x: str) -> str:
@@ -157,8 +169,8 @@ def tanh(w: Lines, x: str) -> str:
     u = w.multiply(x, x)
     near_above = w.multiply(w.multiply(polynomial(w, u, TANH_N), u), size)
     near_below = polynomial(w, u, TANH_D)
-    n, r, _ = reduce(w, lesser(w, w.add(size, size), 40.0))
-    far_below = w.fma(exp_near(w, r), power_of_two(w, n), w.constant(1.0))
+    n, r, error = reduce(w, lesser(w, w.add(size, size), 40.0))
+    far_below = w.fma(exp_near(w, r, error), power_of_two(w, n), w.constant(1.0))
     near = w.compare("olt", size, w.constant(0.55))
     above = w.select(near, near_above, w.constant(2.0))
     below = w.select(near, near_below, far_below)
@@ -225,6 +237,4 @@ def logaddexp(w: Lines, x: str, y: str) -> str:
     return w.select(w.compare("uno", x, y), w.add(x, y), result)
 
 
-FUNCTIONS: dict[str, Callable[..., str]] = {
-    f.__name__: f for f in (exp, expm1, log, log1p, logaddexp, sigmoid, tanh)
-}
+FUNCTIONS: dict[str, Callable[..., str]] = {f.__name__: f for f in (exp, expm1, log, log1p, logaddexp, sigmoid, tanh)}

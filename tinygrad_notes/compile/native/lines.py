@@ -14,7 +14,7 @@ BYTES = {"double": 8, "float": 4}
 
 @dataclass
 class Module:
-    """What the functions of one module share: declarations, and functions that are written when they are first called."""
+    """What the functions of a module share: declarations, and functions that are written when first called."""
 
     declarations: set[str] = field(default_factory=set)
     functions: dict[str, str] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Lines:
     def is_known(self, value: str) -> bool:
         """Whether a value is a constant, and not NaN."""
         found = re.search(r"0x([0-9A-F]{16})\b", value)
-        return bool(found) and not math.isnan(struct.unpack(">d", bytes.fromhex(found[1]))[0])
+        return found is not None and not math.isnan(struct.unpack(">d", bytes.fromhex(found[1]))[0])
 
     def bits(self, n: int) -> str:
         """The same integer in all places."""

@@ -1,8 +1,8 @@
 """From stages to LLVM IR.
 
-The program is `run(context, steps)`. It calls `stage0`, `stage1`, ... in turn. A stage loops over its rows, and over the
-lanes a vector at a time, in blocks: what is summed over lanes is summed in vectors, which are added up at the end of a
-block. Long code is split into functions; values that cross go through aligned slots of the scratch memory.
+The program is `run(context, steps)`. It calls `stage0`, `stage1`, ... in turn. A stage loops over its rows, and over
+the lanes a vector at a time, in blocks: what is summed over lanes is summed in vectors, which are added up at the end
+of a block. Long code is split into functions; values that cross go through aligned slots of the scratch memory.
 
 Lanes that fill no whole vector run in the same code. What they load is copied to slots first, what they store is copied
 from slots afterwards, and the surplus places of a sum are cleared, so nothing outside a buffer is touched.
@@ -136,9 +136,13 @@ class Program:
             if layout.has_totals:
                 with w.when("zero", is_first):
                     self.call(w, f"{name}.zero")
-            by_rows = stage.rows > 1 and w.value(f"icmp sgt i64 {w.value(f'mul i64 {threads}, {FEW_VECTORS}')}, {whole}")
+            by_rows = stage.rows > 1 and w.value(
+                f"icmp sgt i64 {w.value(f'mul i64 {threads}, {FEW_VECTORS}')}, {whole}"
+            )
             rows = self.share(w, "row.bound", stage.rows, thread, threads, by_rows or "false")
-            vectors = self.share(w, "vector.bound", whole // layout.width, thread, threads, "true", unless=by_rows or "false")
+            vectors = self.share(
+                w, "vector.bound", whole // layout.width, thread, threads, "true", unless=by_rows or "false"
+            )
             first, end = (w.value(f"mul i64 {v}, {layout.width}", "lane.bound") for v in vectors)
             has_tail = w.value(f"or i1 {is_last}, {by_rows}", "has.tail") if by_rows else is_last
             with w.loop("row", *rows) as row:
@@ -201,7 +205,9 @@ class Program:
         """Zero the sums in vectors."""
         for number, (slots, _) in enumerate(layout.sums_by_place().values()):
             with w.loop(f"clear.{number}", str(slots.start), str(slots.stop)) as slot:
-                at = w.value(f"getelementptr {w.number}, ptr {w.argument('ptr noalias', 'scratch')}, i64 {slot}", "slot")
+                at = w.value(
+                    f"getelementptr {w.number}, ptr {w.argument('ptr noalias', 'scratch')}, i64 {slot}", "slot"
+                )
                 w.line(f"store {w.number} {w.constant(0.0)}, ptr {at}")
 
     def add_sums(self, layout: Layout, w: Lines, lanes: int) -> None:
@@ -212,7 +218,9 @@ class Program:
             base = code.pointer("total", place)
             with w.loop(f"sum.{number}", "0", str(len(offsets))) as j:
                 slot = w.value(f"add i64 {j}, {slots.start}", "slot")
-                at = w.value(f"getelementptr {w.number}, ptr {w.argument('ptr noalias', 'scratch')}, i64 {slot}", "slot")
+                at = w.value(
+                    f"getelementptr {w.number}, ptr {w.argument('ptr noalias', 'scratch')}, i64 {slot}", "slot"
+                )
                 total = w.value(f"load {w.number}, ptr {at}", "total")
                 if lanes < w.width:
                     there = ", ".join(f"i1 {str(lane < lanes).lower()}" for lane in range(w.width))
@@ -252,7 +260,7 @@ class Program:
                     code.add_to(code.pointer("total", place, lane), code.w.part(value, j))
 
     def each_total(self, layout: Layout, w: Lines, name: str) -> Iterator[tuple[Access, str]]:
-        """Loops over the elements that a stage sums into; the caller's body stands inside them. Gives place and index."""
+        """Loops over the elements that a stage sums into, inside which the caller's body stands: place and index."""
         for number, (place, ks) in enumerate(totals_by_place(layout.stage).items()):
             rows = str(layout.stage.rows if place.row_stride else 1)
             lanes = str(layout.stage.lanes if place.lane_stride else 1)
@@ -327,7 +335,7 @@ class Program:
             w.label("done")
 
     def run(self) -> None:
-        """Write the function that Python calls."""
+        """The functions that Python calls."""
         with self.function("run", linkage="") as w:
             threads = self.word(w, Word.THREADS)
             several = w.value(f"icmp sgt i64 {threads}, 1", "several")
@@ -340,3 +348,5 @@ class Program:
                         if layout.has_totals:
                             self.call(w, f"stage{layout.number}.join")
                             self.call(w, "wait")
+        with self.function("once", linkage="") as w:
+            self.call(w, "run", steps="1")

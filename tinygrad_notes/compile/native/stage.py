@@ -92,9 +92,7 @@ def _result(entry: tuple[Any, ...]) -> str | None:
     return PRIMITIVES[entry[0]].result if entry[0] in PRIMITIVES else NUMBER
 
 
-def _problems(
-    entry: tuple[Any, ...], kinds: list[str | None], buffers: int, indices: set[int]
-) -> Iterator[str]:
+def _problems(entry: tuple[Any, ...], kinds: list[str | None], buffers: int, indices: set[int]) -> Iterator[str]:
     kind = entry[0]
     if kind not in PRIMITIVES and kind not in SHAPES:
         yield f"no such primitive; expected one of {', '.join([*SHAPES, *PRIMITIVES])}"

@@ -1,8 +1,8 @@
 """Sweeps over scalar graphs that are too long for straight-line code: a table of nodes, read by compiled loops.
 
-The machine code knows the rules of the ops and nothing of the graph: it is compiled once for a set of rules, and a graph
-of a million nodes costs no more to set up than its table. Nodes of one op that do not depend on each other form a group,
-which one loop computes, a vector at a time.
+The machine code knows the rules of the ops and nothing of the graph: it is compiled once for a set of rules, and a
+graph of a million nodes costs no more to set up than its table. Nodes of one op that do not depend on each other form a
+group, which one loop computes, a vector at a time.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Rule:
     Attributes:
         operands: How many numbers the op takes.
         value: The op.
-        slopes: For each operand the derivative by it, which may use the result; or 1.0 or −1.0, which is not multiplied;
-            or None, through which nothing is handed on.
+        slopes: For each operand the derivative by it, which may use the result; or a number; or None, if nothing is
+            handed on to it.
 
     Example: `Rule(1, (("operand", 0), ("exp", 0)), ((("result",),),))`
     """
@@ -61,9 +61,7 @@ class Sweep:
         ImportError: llvmlite is missing.
     """
 
-    def __init__(
-        self, rules: tuple[Rule, ...], groups: Array, operands: Array, values: Array, adjoints: Array
-    ) -> None:
+    def __init__(self, rules: tuple[Rule, ...], groups: Array, operands: Array, values: Array, adjoints: Array) -> None:
         _check(rules, groups, operands, values, adjoints)
         self._code = _machine_code(rules, str(values.dtype))
         self._keep = (groups, operands, values, adjoints)
@@ -89,12 +87,16 @@ class Sweep:
 
 def _check(rules: tuple[Rule, ...], groups: Array, operands: Array, values: Array, adjoints: Array) -> None:
     """Raise ValueError for what would read or write outside the arrays."""
-    most = max([rule.operands for rule in rules], default=0)
     for rule in rules:
         if len(rule.slopes) != rule.operands:
             raise ValueError(f"{len(rule.slopes)} slopes for {rule.operands} operands: {rule}")
     if groups.dtype != np.int32 or groups.ndim != 2 or groups.shape[1] != 2:
         raise ValueError(f"groups are int32 of shape (groups, 2); given {groups.dtype} of {groups.shape}")
+    kinds, counts = groups[:, 0], groups[:, 1].astype(np.int64)
+    if ((kinds < 0) | (kinds >= len(rules)) | (counts < 0)).any():
+        raise ValueError(f"a group's rule is between 0 and {len(rules) - 1}, and its count is not below 0")
+    arity = np.array([rule.operands for rule in rules], np.int64)
+    most = arity[kinds].max(initial=0)
     if operands.dtype != np.int32 or operands.ndim != 2 or len(operands) < most:
         raise ValueError(f"operands are int32 of shape ({most}, nodes); given {operands.dtype} of {operands.shape}")
     for name, array in (("values", values), ("adjoints", adjoints)):
@@ -106,14 +108,10 @@ def _check(rules: tuple[Rule, ...], groups: Array, operands: Array, values: Arra
     if not values.flags.writeable or not adjoints.flags.writeable or np.may_share_memory(values, adjoints):
         raise ValueError("values and adjoints are written: they must be writable, and share no memory")
     nodes = operands.shape[1]
-    kinds, counts = groups[:, 0], groups[:, 1].astype(np.int64)
-    if ((kinds < 0) | (kinds >= len(rules)) | (counts < 0)).any():
-        raise ValueError(f"a group's rule is between 0 and {len(rules) - 1}, and its count is not below 0")
     if counts.sum() != nodes or nodes > values.size or values.size > np.iinfo(np.int32).max:
         raise ValueError(f"the groups count {counts.sum()} nodes, for operands of {nodes} and {values.size} values")
     first = values.size - nodes + np.cumsum(counts) - counts  # of each group
     limit, kind = np.repeat(first, counts), np.repeat(kinds, counts)
-    arity = np.array([rule.operands for rule in rules], np.int64)
     for j, numbers in enumerate(operands[:most]):
         wrong = (arity[kind] > j) & ((numbers < 0) | (numbers >= limit)) if nodes else np.zeros(0, bool)
         if wrong.any():
@@ -145,7 +143,7 @@ def _machine_code(rules: tuple[Rule, ...], dtype: str) -> MachineCode:
                 [f"define internal void @{name}({ARGUMENTS}) nounwind {{\nentry:", *loops.lines, "  ret void", "}", ""]
             )
     for name, backward in (("forward", False), ("backward", True)):
-        _sweep(module, element, len(rules), name, backward=backward)
+        _sweep(module, element, rules, name, backward=backward)
     return MachineCode(module.text())
 
 
@@ -245,7 +243,7 @@ class _Backward(_Forward):
                 w.line(f"store {w.element} {w.value(f'fadd {w.element} {before}, {part}')}, ptr {at}")
 
 
-def _sweep(module: Module, element: str, rules: int, name: str, *, backward: bool) -> None:
+def _sweep(module: Module, element: str, rules: tuple[Rule, ...], name: str, *, backward: bool) -> None:
     """The loop over the groups, from the first or from the last."""
     w = Lines(module, element, 1)
     words = ["groups", "operands", "values", "adjoints", "count", "leaves", "end", "nodes"]
@@ -268,12 +266,20 @@ def _sweep(module: Module, element: str, rules: int, name: str, *, backward: boo
     w.line(f"%size.32 = load i32, ptr {at}")
     w.line("%size = sext i32 %size.32 to i64")
     w.line(f"%there = {'sub' if backward else 'add'} i64 %here, %size")
-    w.line(f"switch i32 %rule, label %next [{' '.join(f'i32 {r}, label %rule.{r}' for r in range(rules))}]")
-    for r in range(rules):
-        w.label(f"rule.{r}")
-        given = ARGUMENTS.replace(" noalias", "").replace("%first", "%there" if backward else "%here")
-        w.line(f"call void @rule{r}.{name}({given.replace('%count', '%size')})")
-        w.line("br label %next")
+    w.line("%single = icmp eq i64 %size, 1")
+    w.line("br i1 %single, label %one, label %many")
+    direction = _Backward if backward else _Forward
+    for label in ("one", "many"):
+        w.label(label)
+        w.line(f"switch i32 %rule, label %next [{' '.join(f'i32 {r}, label %{label}.{r}' for r in range(len(rules)))}]")
+        for number, rule in enumerate(rules):
+            w.label(f"{label}.{number}")
+            if label == "one":  # deep graphs have many groups of one node, for which a call would be dear
+                direction(rule, w, "%there" if backward else "%here").write()
+            else:
+                given = ARGUMENTS.replace(" noalias", "").replace("%first", "%there" if backward else "%here")
+                w.line(f"call void @rule{number}.{name}({given.replace('%count', '%size')})")
+            w.line("br label %next")
     w.label("next")
     w.line("br label %group")
     w.label("done")

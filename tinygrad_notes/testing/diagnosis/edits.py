@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from .operands import factors_missing, operands
 from .setting import Edit, Setting
 from .shapes import products, sums, transposes
-from .slopes import slopes_elsewhere, slopes_extra, slopes_missing
+from .slopes import slopes_elsewhere, slopes_extra, slopes_missing, slopes_of_softmax
 from .terms import dropped, numbers, signs
 
 OF_A_VALUE = (slopes_missing, factors_missing, sums, transposes)
-OF_A_FORMULA = (signs, dropped, slopes_extra, slopes_elsewhere, operands, products, numbers)
+OF_A_FORMULA = (signs, dropped, slopes_extra, slopes_elsewhere, slopes_of_softmax, operands, products, numbers)
 
 
 def edits(tree: ast.expr, setting: Setting) -> Iterator[Edit]:

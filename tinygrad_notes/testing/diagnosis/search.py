@@ -12,7 +12,7 @@ import numpy as np
 
 from . import trees
 from .edits import edits
-from .facts import Diagnosis, Network, Sample, slopes_in
+from .facts import Diagnosis, Network, Sample, raised, slopes_in, softmaxes_in
 from .setting import Edit, Setting
 from .trials import Constant, Trials, as_floats, proportion
 
@@ -55,9 +55,9 @@ def diagnose(
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         diagnosis = Search(name, formula, chosen, network, scope or {}, values).run()
-    raised = next((v for v in found or () if isinstance(v, Exception)), None)
-    if diagnosis is not None and diagnosis.kind == "unknown" and raised is not None:
-        return Diagnosis("unknown", f"it raises {type(raised).__name__}: {raised}.")
+    error = next((v for v in found or () if isinstance(v, Exception)), None)
+    if diagnosis is not None and diagnosis.kind == "unknown" and error is not None:
+        return Diagnosis("unknown", f"{raised(error)}.")
     return diagnosis
 
 
@@ -102,6 +102,7 @@ class Search:
             self._operands(samples[0].names),
             network,
             self.own,
+            softmaxes_in([s.names for s in samples], network),
         )
 
     def _operands(self, names: Mapping[str, Any]) -> list[str]:
@@ -203,7 +204,7 @@ class Search:
             yield g
             yield from (f"{g}.sum(axis={axis}, keepdims=True)" for axis in (0, 1))
             for k in others:
-                yield from (f"{k}.T @ {g}", f"{g} @ {k}.T", f"{g} * {k}", f"{g} / {k}", f"{k} @ {g}")
+                yield from (f"{k}.T @ {g}", f"{g} @ {k}.T", f"{g} * {k}", f"{g} / {k}", f"{k} @ {g}", f"{k} @ {g}.T")
                 yield from (f"({g} * {k}).sum(axis={axis}, keepdims=True)" for axis in (0, 1))
             yield from (f"{g} * {s}" for s in slopes)
         for p, q in itertools.product(others, repeat=2):

@@ -41,6 +41,7 @@ class Setting:
         operands: the names that may stand in the formula.
         network: the forward pass.
         own: whether the formula is the learner's; else only its value is known, under a name of ours.
+        softmaxes: the network's softmaxes: output, argument, axis.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Setting:
     operands: Sequence[str]
     network: Network
     own: bool = True
+    softmaxes: Sequence[tuple[str, str, int]] = ()
 
     def dimensions(self, name: str) -> int:
         """The number of axes of a named value."""
@@ -63,6 +65,8 @@ def places(tree: ast.expr) -> Iterator[ast.expr]:
             yield from (p for p in (part.left, part.right) if not is_constant(p))
         if (found := trees.is_reduction(part)) is not None:
             yield found[1]
+        if isinstance(part, ast.Call) and getattr(part.func, "attr", getattr(part.func, "id", "")) == "where":
+            yield from part.args[1:]
         if (found_product := trees.is_product(part)) is not None and found_product[0] == "@":
             yield from (found_product[1], found_product[2])
 

@@ -20,7 +20,9 @@ def slopes_missing(tree: ast.expr, setting: Setting) -> Iterator[Edit]:
             ours = slope.z == setting.name.removeprefix("d")
             price = 1.0 + 0.1 * (i > 0) + 0.1 * (not ours)
             words = f"it lacks the factor {slope.source}, the slope of {slope.function}"
-            yield Edit(price, "missing slope", words, replaced(tree, place, trees.times(place, *slope.factors)))
+            one = isinstance(place, ast.Constant) and place.value == 1
+            new = trees.parse(slope.source) if one else trees.times(place, *slope.factors)
+            yield Edit(price, "missing slope", words, replaced(tree, place, new))
             if len(slope.factors) > 1:
                 for factor in slope.factors:
                     plain = factor.removeprefix("(").removesuffix(")")
@@ -78,6 +80,26 @@ def slopes_elsewhere(tree: ast.expr, setting: Setting) -> Iterator[Edit]:
                 value = setting.trials.value(text(part))
                 if value is not None and same(value, wrong):
                     yield Edit(1.1 + extra, kind, words, replaced(tree, part, trees.parse(slope.source)))
+
+
+def slopes_of_softmax(tree: ast.expr, setting: Setting) -> Iterator[Edit]:
+    """The slope of a softmax taken for an elementwise factor."""
+    for a, z, axis in setting.softmaxes:
+        if setting.name != f"d{z}":
+            continue
+        known = [setting.trials.value(shape.format(v=a)) for shape in ("{v} * (1 - {v})", "{v}", "1 - {v}")]
+        over = f"axis={axis}, keepdims=True" if setting.dimensions(a) > 1 else ""
+        for whole in _outermost(tree):
+            for chosen, left in _chosen(whole):
+                value = setting.trials.value(text(trees.product(chosen)))
+                if not left or value is None or not any(v is not None and same(value, v) for v in known):
+                    continue
+                g = text(trees.product(left))
+                g = g if isinstance(trees.product(left), (ast.Name, ast.Call, ast.Attribute)) else f"({g})"
+                new = trees.parse(f"{a} * ({g} - ({a} * {g}).sum({over}))")
+                words = f"the slope of softmax is no elementwise factor {text(trees.product(chosen))}: it divides by a "
+                words += f"sum, so every element of {a} depends on every one of {z}, and each adds a term"
+                yield Edit(1.0, "missing term", words, replaced(tree, whole, new))
 
 
 def _chosen(tree: ast.expr) -> Iterator[tuple[list[ast.expr], list[ast.expr]]]:

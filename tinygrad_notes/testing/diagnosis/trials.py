@@ -131,6 +131,11 @@ class Trials:
                 for above, below in (((), (source,)), ((source,), ())):
                     if best := _fits(known, numbers, size if above else 1 / size):
                         return Constant(best, above, below)
+        for source, size in self.sizes.items():  # the √d of attention and of initial weights
+            for above, below in (((), (source,)), ((source,), ())):
+                root = tuple(f"{s} ** 0.5" for s in above), tuple(f"{s} ** 0.5" for s in below)
+                if best := _fits(known, _NUMBERS, size**0.5 if above else size**-0.5):
+                    return Constant(best, *root)
         for (s, n), (t, k) in itertools.product(self.sizes.items(), repeat=2):
             if best := _fits(known, _NUMBERS, n / k):
                 return Constant(best, (s,), (t,))
@@ -144,7 +149,7 @@ class Trials:
         """The sizes of axes over the samples, each under the plainest source for it."""
         sizes: dict[str, Any] = {}
         taken: list[Any] = []
-        names = self.samples[0].names
+        names = {k: v for k, v in self.samples[0].names.items() if not callable(v)}
         order = [*(k for k in names if np.ndim(names[k]) == 0), *network.inputs, *network.intermediates, *names]
         for k in dict.fromkeys(order):
             if any(k not in s.names or np.ndim(s.names[k]) != np.ndim(names[k]) for s in self.samples):
