@@ -319,10 +319,14 @@ def test_a_captured_node_of_another_shape_is_not_read_wrongly() -> None:
     assert f(2.0) == 6.0
 
 
-def test_a_tensor_that_is_computed_from_captured_ones() -> None:
-    w = tn.Tensor([1.0, 2.0])
-    with pytest.raises(TraceError, match=r"test_refusals\.py:\d+"):
-        compile(lambda x: x * (w * 2))(1.0)  # computed eagerly: it would be the same for ever
+def test_what_is_computed_from_captured_nodes_alone() -> None:
+    w, v = tn.Tensor([1.0, 2.0]), tn.Value(2.0)
+    f = compile(lambda x: (x * (w * 2), v * v, tn.sum(w), v + 1, x))
+    for _ in range(2):
+        found = f(1.5)
+        assert found[0].tolist() == (3.0 * w.data).tolist()
+        assert found[1:] == (v.data**2, np.sum(w.data), v.data + 1, 1.5)
+        w.data, v.data = np.array([5.0, 6.0]), -1.0
 
 
 def test_assignment_to_data_is_refused() -> None:

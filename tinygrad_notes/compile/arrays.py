@@ -389,8 +389,9 @@ class ArrayProgram:
         if not self.tape.shape(r):
             return name if code == CONSTANT else f"{name}.item()" if self._is_array(r) else f"float({name})"
         root = self.root_of[r]
-        if code == INPUT or root != r:
+        if code == INPUT or root != r or self.roots.count(r) > 1:
             lasting = code == INPUT or self.tape.rows[root][0] == INPUT or root in self.held
+            lasting = lasting or self.tape.filling(r) is not None  # made once, for all calls
             shared = sum(self.root_of[i] == root for i in self.roots) > 1
             return f"{name}.copy()" if lasting or shared else f"np.ascontiguousarray({name})"
         return name

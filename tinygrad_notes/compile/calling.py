@@ -136,17 +136,22 @@ class Arguments:
             Leaf: lambda i: self.arrays[i.place].path,
             Numbers: lambda i: f"array([{', '.join(self.numbers[i.argument])}], float)",
         }
-        expressions = []
+        expressions, captured = [], []
         for i in inputs:
             if type(i) in given:
                 expressions.append(given[type(i)](i))
+            elif is_node(getattr(i, "what", None)):  # may be given data of another shape
+                data, now = f"c{len(captured)}", i.data()
+                captured.append(f"{data} = {self.bind(i.what)}.data")
+                captured.append(f"if {data}.shape != {now.shape} or {data}.dtype != {self.bind(now.dtype)}: return MISS")
+                expressions.append(data)
             else:
                 expressions.append(f"{self.bind(i)}.data()")
         lines = [f"if len(args) != {self.count}: return MISS"]
         lines.append(f"({', '.join(f'a{k}' for k in range(self.count))},) = args" if self.count else "() = args")
         starts = range(0, len(self.checks), 50)  # not too much in one expression
         lines += [f"if not ({' and '.join(self.checks[start : start + 50])}): return MISS" for start in starts]
-        return lines, expressions
+        return lines + captured, expressions
 
 
 def _same(x: Any, y: Any) -> bool:

@@ -77,8 +77,10 @@ class Compiled:
             raise RuntimeError("compile: no program yet; it is made in the first call.")
         return self._plan.source
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **named: Any) -> Any:
         """The result of f; the program is made in the first call with arguments of this kind."""
+        if named:
+            raise TypeError(f"compile: {', '.join(named)} given by name; give all arguments by position.")
         for call in self._calls:
             try:
                 found = call(args)
@@ -214,7 +216,12 @@ class Compiled:
                     symbols.append(x)
             entered.append(tree_build(arg, iter(symbols)))
         with recording(True), tracing(tape):
-            output = self.f(*entered)
+            try:
+                output = self.f(*entered)
+            except ValueError as error:  # NumPy's, around ours, where a traced value is written into an array
+                if isinstance(error.__cause__, TraceError):
+                    raise error.__cause__ from None
+                raise
         randomness.check()
         captures.check([x for x in reached if isinstance(x, np.ndarray)])
         return tape, output

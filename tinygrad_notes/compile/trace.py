@@ -104,6 +104,11 @@ class StandIn:
         )
 
 
+for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "lt", "le", "gt", "ge", "neg", "getitem"):
+    for _reverse in ("", "r"):
+        setattr(StandIn, f"__{_reverse}{_name}__", lambda self, *other: self.__getattr__("_"))
+
+
 def _no_number(what: str, instead: str) -> Callable[..., NoReturn]:
     def method(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
         refuse(what, instead)
@@ -276,6 +281,11 @@ class Traced:
         "a NumPy array was made of a traced value, or a traced value was written into one", _IN_PLACE
     )
     __setitem__ = _no_number("an assignment to elements of a traced array", _IN_PLACE)
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if options.get("out") is not None:
+            refuse(f"an in-place operator or out= of np.{ufunc.__name__} with a traced value", _IN_PLACE)
+        return super().__array_ufunc__(ufunc, method, *inputs, **options)  # type: ignore[misc]  # of Node
+
     item = _no_number("item() of a traced value", _PLAIN)
     tolist = _no_number("tolist() of a traced value", _PLAIN)
 
