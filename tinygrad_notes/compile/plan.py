@@ -18,6 +18,7 @@ from .arrays import ArrayProgram
 from .expand import expand, is_scalar
 from .irregular import LARGE, TablePlan, is_irregular
 from .looping import ChainPlan
+from .results import Results
 from .roll import Roller
 from .scalars import ScalarProgram
 from .tape import LOOP, DeclinedError, Tape
@@ -146,7 +147,10 @@ class LanePlan:
         ]
         fed = {k for k, _ in feedback}
         self.unfed = [None if k in fed else v for k, v in enumerate(self.views)]
-        self.only_numbers = [all(v is None or not v[2] for v in views) for views in (self.unfed, self.views)]
+        self.results = [
+            Results(self.out, arrays) if (arrays := [v for v in views if v is not None and v[2]]) else None
+            for views in (self.unfed, self.views)
+        ]
         self.memory: memoryview[float] = memoryview(self.out)  # type: ignore[arg-type]  # an array is a buffer
         self.flag = program.flag
         self.given: Any = None
@@ -175,10 +179,11 @@ class LanePlan:
     def _results(self, views: Sequence[tuple[int, int, tuple[int, ...]] | None]) -> list[Any]:
         """Results in memory of their own; None for what was written in place."""
         memory = self.memory
-        if self.only_numbers[views is self.views]:
+        store = self.results[views is self.views]
+        if store is None:
             return [None if v is None else memory[v[0]] for v in views]
-        out = self.out.copy()
-        return [None if v is None else memory[v[0]] if not v[2] else out[v[0] : v[1]].reshape(v[2]) for v in views]
+        arrays = iter(store.take())
+        return [None if v is None else next(arrays) if v[2] else memory[v[0]] for v in views]
 
     def loop(self, arrays: Sequence[Any], steps: int) -> list[Any] | None:
         """The results after so many steps, each on what the one before it left; None where care is needed.
