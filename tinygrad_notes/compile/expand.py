@@ -203,8 +203,8 @@ class _Objects(Namespace):
         return call
 
 
-def _reduction(op: Callable[..., Any]) -> Callable[..., Any]:
-    ufunc = np.frompyfunc(op, 2, 1)
+def _reduction(op: Callable[..., Any], identity: float | None = None) -> Callable[..., Any]:
+    ufunc = np.frompyfunc(op, 2, 1, identity=identity)
 
     def reduce(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         axes = tuple(range(x.ndim)) if axis is None else axis
@@ -230,8 +230,8 @@ def _mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 objects = _Objects(
     np,
-    sum=_reduction(ops.add),
-    prod=_reduction(ops.multiply),
+    sum=_reduction(ops.add, 0.0),
+    prod=_reduction(ops.multiply, 1.0),
     max=_reduction(ops.maximum),
     min=_reduction(ops.minimum),
     mean=_mean,

@@ -17,8 +17,8 @@ import numpy as np
 from .loops import Slice
 from .lower import lower
 from .native import Stage, build
-from .native.primitives import PRIMITIVES
-from .roll import Roller
+from .native.primitives import MASK, NUMBER, PRIMITIVES
+from .roll import Roller, number_of
 from .tape import ASSEMBLED, CONSTANT, ELEMENT, INPUT, LANES
 from .trace import Traced
 
@@ -59,7 +59,7 @@ class LaneProgram:
     def __init__(
         self, roller: Roller, roots: Sequence[int], feedback: Sequence[tuple[int, Any]] = (), stacked: int = 0
     ) -> None:
-        found = [roller.row(r) for r in roots]
+        found = [number_of(roller.row(r)) for r in roots]
         rows = [y.index if isinstance(y, Traced) else roller.tape.constant(y) for y in found]
         self.tape, self.roots = lower(roller.tape, rows, known=KNOWN)
         self.live = self.tape.live(self.roots)
@@ -258,7 +258,7 @@ class LaneProgram:
             code = self._at(*self._stage(i))
             if self._is_sum(i):
                 buffer, offset = self.place[i]
-                code.put("total", self._value(code, self._args(i)[0]), buffer, offset, 0, 0)
+                code.put("total", self._as(code, self._args(i)[0], NUMBER), buffer, offset, 0, 0)
                 continue
             value = self._value(code, i, here=True)
             if i in self.place:
@@ -289,6 +289,16 @@ class LaneProgram:
                 value = self._value(code, i)
             code.put("store", value, buffer, offset, 0, 1, self.strides.get(buffer, 0))
 
+    def _as(self, code: _Code, i: int, kind: str) -> int:
+        """The entry of a row as a mask or as a number: truth values that are in memory are 0 or 1."""
+        value = self._value(code, i)
+        given = PRIMITIVES[code.entries[value][0]].result if code.entries[value][0] in PRIMITIVES else NUMBER
+        if given == kind:
+            return value
+        if kind == MASK:
+            return code.entry("not_equal", value, code.entry("constant", 0.0))
+        return code.entry("number", value)
+
     def _load(self, code: _Code, place: Place, stride: int) -> int:
         """The entry of numbers in memory."""
         buffer, offset = place
@@ -309,7 +319,8 @@ class LaneProgram:
         elif row[0] == LANES:
             entry = self._gathered(code, self.base[self.same[row[1]]], self.tape.offsets[row[2]])
         elif here or self._is_mask(i):
-            args = [self._value(code, a) for a in self._args(i)]
+            takes = PRIMITIVES[self.names[i]].takes
+            args = [self._as(code, a, kind) for a, kind in zip(self._args(i), takes, strict=True)]
             entry = code.entry(self.names[i], *args)
         else:
             buffer, base = self.place[i]

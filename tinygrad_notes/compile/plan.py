@@ -96,7 +96,7 @@ class PythonPlan:
         self.program = ScalarProgram(Roller(scalar, rows, careful=False, deep=False, least=10**9), rows)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions = self.flops = self.program.instructions
-        self.shapes = [tape.shape(r) for r in roots]
+        self.kinds = [(tape.shape(r), tape.dtype(r)) for r in roots]
         self._careful: NumPyPlan | None = None
 
     def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
@@ -106,7 +106,7 @@ class PythonPlan:
         except (ArithmeticError, ValueError):
             results = [math.nan]
         if all(math.isfinite(x) for r in results for x in (r if isinstance(r, list) else (r,))):
-            return [np.array(r).reshape(s) if s else r for r, s in zip(results, self.shapes, strict=True)]
+            return [np.array(r, d).reshape(s) if s else _cast(r, d) for r, (s, d) in zip(results, self.kinds, strict=True)]
         if self._careful is None:
             self._careful = NumPyPlan(self.tape, self.roots, careful=True)
         return self._careful.run(_in_order(self._careful.inputs, self.inputs, arrays))
@@ -144,6 +144,8 @@ class LanePlan:
         ]
         fed = {k for k, _ in feedback}
         self.unfed = [None if k in fed else v for k, v in enumerate(self.views)]
+        # Native code writes doubles.
+        self.casts = [(k, tape.dtype(r)) for k, r in enumerate(roots[:whole]) if tape.dtype(r) != np.float64]
         self.only_numbers = [all(v is None or not v[2] for v in views) for views in (self.unfed, self.views)]
         self.memory, self.flag = memoryview(self.out), program.flag
         self.given: Any = None
@@ -173,9 +175,14 @@ class LanePlan:
         """Results in memory of their own; None for what was written in place."""
         memory = self.memory
         if self.only_numbers[views is self.views]:
-            return [None if v is None else memory[v[0]] for v in views]
-        out = self.out.copy()
-        return [None if v is None else memory[v[0]] if not v[2] else out[v[0] : v[1]].reshape(v[2]) for v in views]
+            found: list[Any] = [None if v is None else memory[v[0]] for v in views]
+        else:
+            out = self.out.copy()
+            found = [None if v is None else memory[v[0]] if not v[2] else out[v[0] : v[1]].reshape(v[2]) for v in views]
+        for k, dtype in self.casts:
+            if found[k] is not None:
+                found[k] = _cast(found[k], dtype)
+        return found
 
     def loop(self, arrays: Sequence[Any], steps: int) -> list[Any] | None:
         """The results after so many steps, each on what the one before it left; None where care is needed.
@@ -311,6 +318,13 @@ def _index(roller: Roller, y: Any) -> int:
 def _in_order(wanted: Sequence[Any], given: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
     """The arrays of one program's inputs in the order of another's."""
     return [arrays[given.index(w)] for w in wanted]
+
+
+def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
+    """A result in the dtype of its row; a number is a float or a truth value."""
+    if isinstance(x, np.ndarray):
+        return x.astype(dtype)
+    return bool(x) if dtype.kind == "b" else float(x)
 
 
 def _is_finite(x: Any) -> bool:

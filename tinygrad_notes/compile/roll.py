@@ -252,7 +252,7 @@ class Roller:
         return total
 
     def _assembled(self, pieces: Sequence[tuple[Any, Any]], shape: tuple[int, ...]) -> Any:
-        parts = [(where, enter(self.tape, g)) for where, g in pieces]
+        parts = [(where, enter(self.tape, number_of(g))) for where, g in pieces]
         return wrap(self.tape, self.tape.assemble(parts, shape))
 
     # --- many rows in step ------------------------------------------------------------------------------------------
@@ -383,14 +383,22 @@ def iter_key(key: Any) -> Generator[Any, Any, Any]:
     return (yield key)
 
 
+def number_of(y: Any) -> Any:
+    """A truth value as 0 or 1, to be kept in memory."""
+    return ops.where(y, 1.0, 0.0) if isinstance(y, Traced) and y.dtype.kind == "b" else y
+
+
 def varying(ids: Ids) -> list[bool]:
     """Along which axes the ids change."""
     return [n > 1 and bool((ids != ids.take([0], axis=k)).any()) for k, n in enumerate(ids.shape)]
 
 
 def filled(tape: Tape, like: Any, x: float) -> Any:
-    """An array of one number, in the shape of another."""
-    return ops.broadcast_to(constant(tape, x), shape=like.shape) if like.shape else constant(tape, x)
+    """An array of one number, in the shape and dtype of another."""
+    number = constant(tape, x)
+    if like.dtype != np.float64:
+        number = ops.astype(number, dtype=like.dtype)
+    return ops.broadcast_to(number, shape=like.shape) if like.shape else number
 
 
 def strided(array: Any, shape: tuple[int, ...], offsets: Any) -> Any:

@@ -288,6 +288,9 @@ class Tape:
             return x if same else None
         if not op.elementwise or params:
             return None
+        if op is ops.where and self.is_constant(args[0]):
+            chosen, other = args[1:] if self.number(args[0]) else args[:0:-1]
+            return chosen if self._result_is(chosen, other) else None
         numbers = [self.filling(a) for a in args]
         if None not in numbers and not any(self.dtype(a).kind in "iu" for a in args):
             y = op(*numbers)
