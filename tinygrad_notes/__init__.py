@@ -45,8 +45,8 @@ __all__ = [
     "ops",
     "optim",
     "record_lines",
-    "scan",
     "replay",
+    "scan",
 ]
 __all__ += ["topological_order", "value_and_grad", "vjp", "vmap"]
 __all__ += ops.__all__

@@ -151,7 +151,8 @@ class _Run:
         """The cotangent of each input; zero for an input that the seeds' nodes do not depend on."""
         live = [(y, g) for y, g in seeds if is_node(y) and y.requires_grad]
         if live and is_traced(live[0][0]):
-            return type(live[0][0]).pullback(live, self.inputs)  # type: ignore[attr-defined]  # a traced node has it
+            pullback: Callable[..., list[Any]] = type(live[0][0]).pullback
+            return pullback(live, self.inputs)
         found = dict(cotangents(live, self.inputs, create_graph=self.nested)) if live else {}
         return [self._leave_gradient(x, found.get(x)) for x in self.inputs]
 

@@ -78,7 +78,7 @@ def test_a_file(capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["lstm"], "'lstm' is no network; expected mlp, perceptron, softmax or FILE.py:forward."),
+        (["lstm"], "'lstm' is no network; expected mlp, perceptron, softmax, residual or FILE.py:forward."),
         (["nowhere.py:forward"], "nowhere.py is not there; expected a Python file."),
         (["homework.py:forward_x"], "it has no function forward_x; of that kind it has forward, forward_sum"),
         (["homework.py:backward"], "'homework.py:backward' is no network"),

@@ -19,6 +19,10 @@ def forward(x, w):
     L = tn.sum(a * a)
     return locals()
 
+def forward_odd(x, w):
+    L = tn.sum(w @ x.T @ w)
+    return locals()
+
 def forward_vector(x, w):
     L = w @ x
     return locals()
@@ -66,8 +70,12 @@ def test_a_forward_pass_of_a_file(file, capsys):
     [
         (["nonsense"], "'nonsense' is no network; expected mlp, perceptron, softmax, residual or FILE.py:forward."),
         (["gone.py:forward"], "gone.py is not there"),
-        (["net.py:forward_two"], "it has no function forward_two; of that kind it has forward, forward_vector."),
+        (
+            ["net.py:forward_two"],
+            "it has no function forward_two; of that kind it has forward, forward_odd, forward_vector.",
+        ),
         (["net.py:forward", "--loss", "loss"], "it returned no 'loss'"),
+        (["net.py:forward_odd"], "net.py: forward_odd: line 12 raises OpValueError: matmul: given"),
         (["net.py:forward_vector"], "is no scalar; reduce it first"),
         (["perceptron", "--out", "step.png"], "expected .html"),
         (["perceptron", "--out", "nowhere/step.html"], "there is no folder 'nowhere'"),

@@ -130,6 +130,13 @@ def test_depth_first_gradients_are_wrong_exactly_upstream_of_a_node_that_was_too
     assert all(len(consumers(loss)[node]) > 1 for node in early)
 
 
+@given(rising_graphs(leaf=lambda x, name: tn.Tensor(np.float32(x), name=name)))
+def test_rounding_is_not_called_wrong(loss):
+    log = tn.replay(loss)
+    assert ("wrong" in log.text(naive=True)) == (not log.is_order_free)
+    assert "wrong" not in log.text()
+
+
 def test_a_node_that_is_used_once_is_never_too_early():
     x, y = tn.Value(0.5, name="x"), tn.Value(2.0, name="y")
     log = tn.replay(tn.tanh(x * y) + tn.exp(y) * x)  # the leaves are used twice, and hand nothing on

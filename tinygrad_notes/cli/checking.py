@@ -82,14 +82,23 @@ def _verdict(report: DerivationReport) -> str:
 
 
 def _checked(pair: Pair, file: Path, settings: Mapping[str, Any]) -> DerivationReport:
-    try:
+    with refused(f"{file}: {pair.title}", file):
         return check_derivation(pair.forward, pair.backward, loss=pair.loss, settings=settings, **pair.inputs)
+
+
+@contextmanager
+def refused(title: str, file: Path | None) -> Iterator[None]:
+    """Errors in the block as one line: those of the user's file with their place in it, and what is refused."""
+    try:
+        yield
+    except UserError:
+        raise
     except Exception as error:
-        line = _line_in(file, error)
+        line = _line_in(file, error) if file is not None else None
         if line is None and not isinstance(error, TypeError | ValueError):
             raise
         words = _one_line(error) if line is None else f"line {line} raises {type(error).__name__}: {_one_line(error)}"
-        raise UserError(f"{file}: {pair.title}: {words}") from error
+        raise UserError(f"{title}: {words}") from error
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..derive import Derivation, derive
-from . import UserError
+from .checking import refused
 from .networks import Network, is_data, network
 
 
@@ -15,11 +15,8 @@ def derive_network(args: argparse.Namespace) -> str:
     Raises:
         UserError: there is no such network, or its file cannot be used.
     """
-    with network(args.network, args.loss) as found:
-        try:
-            derivation = _derivation(found, args.wrt)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{found.title}: {' '.join(str(error).split())}") from error
+    with network(args.network, args.loss) as found, refused(found.title, found.file):
+        derivation = _derivation(found, args.wrt)
     written = {
         "text": derivation.__str__,
         "latex": derivation.latex,

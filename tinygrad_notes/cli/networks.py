@@ -30,12 +30,14 @@ class Network:
 
     Attributes:
         title: how messages call it.
+        file: the user's file that it is in; `None` for a network of the notes.
         forward: the function; it returns its `locals()`.
         inputs: for every parameter its strategy or array, and the sizes that are fixed.
         loss: the name of the loss.
     """
 
     title: str
+    file: Path | None
     forward: Callable[..., Any]
     inputs: Mapping[str, Any]
     loss: str
@@ -57,14 +59,14 @@ class Network:
             raise ValueError(f"it returned no {self.loss!r}; return locals(), and name the loss L or give --loss.")
         return known[self.loss], {**leaves, **known}
 
-    def examples(self, count: int, smallest: int = 2) -> list[dict[str, Any]]:
-        """Generated inputs, always the same; the sizes of different letters are different, from `smallest` on."""
+    def examples(self, count: int) -> list[dict[str, Any]]:
+        """Generated inputs, always the same; the sizes of different letters are different."""
         specs = {k: v for k, v in self.inputs.items() if not isinstance(v, int)}
         sizes = {k: v for k, v in self.inputs.items() if isinstance(v, int)}
         letters = sorted(
             {s for spec in specs.values() if isinstance(spec, Shaped) for s in spec.sizes if isinstance(s, str)}
         )
-        distinct = {letter: sizes.get(letter, i + smallest) for i, letter in enumerate(letters)}
+        distinct = {letter: sizes.get(letter, i + 2) for i, letter in enumerate(letters)}
         drawn: list[dict[str, Any]] = []
 
         @seed(SEED)
@@ -100,7 +102,7 @@ def network(name: str, loss: str | None) -> Iterator[Network]:
         UserError: there is no such network, or its file cannot be used.
     """
     if (known := NETWORKS.get(name)) is not None:
-        yield Network(name, known.forward, known.inputs, loss or "L")
+        yield Network(name, None, known.forward, known.inputs, loss or "L")
         return
     path, colon, function = name.rpartition(":")
     if not colon or not function.startswith("forward"):
@@ -114,4 +116,4 @@ def network(name: str, loss: str | None) -> Iterator[Network]:
         suffix = function.removeprefix("forward")
         named = [loss, there.get(f"loss{suffix}"), there.get("loss")]
         chosen = next((n for n in named if isinstance(n, str)), "L")
-        yield Network(f"{file}: {function}", there[function], inputs_of(there, suffix, file), chosen)
+        yield Network(f"{file}: {function}", file, there[function], inputs_of(there, suffix, file), chosen)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..draw import RenderError
 from ..graph import Node, cotangents
 from ..replay import replay
 from . import UserError
+from .checking import refused
 from .networks import Network, is_data, network
 
 # Three examples, with numbers at which no unit is saturated.
@@ -43,17 +45,17 @@ def replay_network(args: argparse.Namespace) -> None:
     Raises:
         UserError: there is no such network, or its file or the output cannot be used.
     """
-    with network(args.network, args.loss) as found:
-        try:
-            values = EXAMPLES.get(args.network) or _plainest(found)
-            loss, names = found.record(values, [k for k in values if is_data(k)])
-            player = replay(loss, names=names)
-            if args.text:
-                print(player.text())
-                return
-            path = player.save(args.out)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise UserError(f"{found.title}: {' '.join(str(error).split())}") from error
+    with network(args.network, args.loss) as found, refused(found.title, found.file):
+        values = EXAMPLES.get(args.network) or _plainest(found)
+        loss, names = found.record(values, [k for k in values if is_data(k)])
+        player = replay(loss, names=names)
+    if args.text:
+        print(player.text())
+        return
+    try:
+        path = player.save(args.out)
+    except (ValueError, RenderError) as error:
+        raise UserError(str(error)) from error
     print(f"Written: {path}, {len(player.events)} steps. Open it in a browser.")
 
 

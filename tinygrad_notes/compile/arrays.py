@@ -1,4 +1,4 @@
-"""Array programs as straight-line NumPy: every result in a buffer made beforehand, no graph and no allocation in a call.
+"""Array programs as straight-line NumPy: results in buffers made beforehand, no graph and no allocation in a call.
 
 The program is a function with one line for each op. A buffer is used again once nothing needs what is in it; an
 elementwise op writes over its own argument where it can. Views (transposes, reshapes, parts) of buffers are taken once.
@@ -224,7 +224,7 @@ class ArrayProgram:
         return found.pop() if found else None
 
     def _argument(self, kernel: Any, a: int) -> tuple[Any, tuple[int, int]] | None:
-        """The memory and the strides of an argument of a chain; None if its elements do not lie as the loop reads them."""
+        """The memory and the strides of an argument of a chain; None if it does not lie as the loop reads."""
         strides = kernel.strides(self.tape.shape(a))
         if strides is None:
             return None
@@ -363,10 +363,7 @@ class ArrayProgram:
             self._define(i, f"np.empty({shape}, np.{dtype.name})")
             return self.names[i]
         free = self.pool.get((shape, dtype))
-        if free:
-            name = free.pop()
-        else:
-            name = self._bind("b", np.empty(shape, dtype))
+        name = free.pop() if free else self._bind("b", np.empty(shape, dtype))
         self.names[i] = name
         self.held[i] = self.scope[name]
         return name

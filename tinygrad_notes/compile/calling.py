@@ -1,4 +1,4 @@
-"""The way in and out of a program, written as code: checks of the arguments, their arrays and numbers, the result's tree.
+"""The way in and out of a program, as code: checks of the arguments, their arrays and numbers, the result's tree.
 
 The checks are those of a signature: structure, shapes, dtypes, static values. Written out for one signature they cost
 about a tenth of a microsecond an argument; read from a description they would cost ten times as much.
@@ -45,7 +45,7 @@ class Given(NamedTuple):
     array: np.ndarray[Any, Any]
 
 
-class HasNodes(Exception):
+class HasNodesError(Exception):
     """An argument holds a Value or a Tensor."""
 
 
@@ -75,6 +75,7 @@ class Arguments:
                 self._look(arg, f"a{k}", k)
 
     def bind(self, what: Any) -> str:
+        """The name of something that the generated code refers to."""
         name = f"k{len(self.scope)}"
         self.scope[name] = what
         return name
@@ -92,7 +93,7 @@ class Arguments:
             self.checks.append(f"({path} is seen[{place}] or fits({place}, {path}))")
             self.arrays.append(Given(path, x))
         elif is_node(x):
-            raise HasNodes
+            raise HasNodesError
         elif kind is float or kind is int:
             self.checks.append(f"({path}.__class__ is float or {path}.__class__ is int)")
             self.numbers[argument].append(path)
@@ -114,8 +115,8 @@ class Arguments:
             self.numbers[argument].append(path)
         else:
             raise TypeError(
-                f"compile: argument {argument} holds {ops.describe(x)}; expected numbers, NumPy arrays, and lists, tuples "
-                f"and dicts of them. Anything else can be a static argument: compile(f, static=({argument},))."
+                f"compile: argument {argument} holds {ops.describe(x)}; expected numbers, NumPy arrays, and lists, "
+                f"tuples and dicts of them. Anything else can be a static argument: compile(f, static=({argument},))."
             )
 
     def read(self, inputs: Sequence[Any]) -> tuple[list[str], list[str]]:
@@ -131,7 +132,7 @@ class Arguments:
             return True
 
         self.scope |= {"seen": seen, "fits": fits}
-        given = {
+        given: dict[type, Callable[[Any], str]] = {
             Leaf: lambda i: self.arrays[i.place].path,
             Numbers: lambda i: f"array([{', '.join(self.numbers[i.argument])}], float)",
         }
@@ -148,8 +149,8 @@ class Arguments:
                 expressions.append(f"{self.bind(i)}.data()")
         lines = [f"if len(args) != {self.count}: return MISS"]
         lines.append(f"({', '.join(f'a{k}' for k in range(self.count))},) = args" if self.count else "() = args")
-        for start in range(0, len(self.checks), 50):  # not too much in one expression
-            lines.append(f"if not ({' and '.join(self.checks[start : start + 50])}): return MISS")
+        starts = range(0, len(self.checks), 50)  # not too much in one expression
+        lines += [f"if not ({' and '.join(self.checks[start : start + 50])}): return MISS" for start in starts]
         return lines + captured, expressions
 
 

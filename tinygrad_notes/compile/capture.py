@@ -121,13 +121,13 @@ class Randomness:
         """Raise if any generator has moved."""
         if self._states() != self.before:
             raise TraceError(
-                "compile: the function drew random numbers; they would be the same in every later call. Draw them outside "
-                "and give them as an argument."
+                "compile: the function drew random numbers; they would be the same in every later call. Draw them "
+                "outside and give them as an argument."
             )
 
 
 def reach(f: Any) -> list[Any]:
-    """The arrays and random generators that a function reaches: in its closure, defaults, globals, and objects there."""
+    """The arrays and random generators that a function reaches: by closure, defaults, globals, and objects there."""
     return list(_reach(f))
 
 

@@ -15,7 +15,7 @@ from ..calculus import tree_build, tree_leaves, tree_match
 from ..graph import is_node, recording
 from ..ops import shape_of
 from ..ops.namespaces import is_number
-from .calling import MISS, Arguments, HasNodes, Leaf, Numbers, Output, write_call
+from .calling import MISS, Arguments, HasNodesError, Leaf, Numbers, Output, write_call
 from .capture import Captures, Randomness, reach
 from .debug import DebugPlan
 from .plan import BACKENDS, Plan, make_plan
@@ -110,7 +110,7 @@ class Compiled:
     def _first(self, args: tuple[Any, ...]) -> Any:
         try:
             arguments = Arguments(args, self.options["static"])
-        except HasNodes:
+        except HasNodesError:
             return self.f(*args)
         with self._lock:
             for call in list(self._calls):  # another thread may have made it meanwhile

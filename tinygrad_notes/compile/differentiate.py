@@ -8,13 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .tape import ALIAS, ASSEMBLED, ELEMENT, LANES, LOOP, Tape
+from .tape import ALIAS, ASSEMBLED, ELEMENT, LANES, LOOP, DeclinedError, Tape
 from .trace import Symbols, Traced, constant, wrap
-
-
-class NotDifferentiable(Exception):
-    """A form of program that only the array back end differentiates."""
-
 
 Part = tuple[int | np.ndarray[Any, Any], Any]
 """A contribution to the gradient of an array: where (one offset, or many), and what."""
@@ -60,7 +55,7 @@ def cotangents(
         if not isinstance(g, Traced):  # simplified to a plain number; a rule asks for a node
             g = constant(tape, g)
         if code in (ELEMENT, LANES) and tape.rows[args[0]][0] == ASSEMBLED:
-            raise NotDifferentiable("a gradient of a gradient by numbers of an array")
+            raise DeclinedError("a gradient of a gradient by numbers of an array")
         if code == ELEMENT:
             parts[args[0]].append((args[1], g))
             continue
@@ -90,7 +85,7 @@ def _passes(tape: Tape, index: int) -> bool:
         return tape.operation(code)[0].differentiable and tape.dtype(index).kind == "f"
     if code == LOOP:
         raise TypeError(
-            "compile: a gradient through fori or scan is not worked out. Take the gradient within the body, or write the "
-            "loop as a Python loop, which is unrolled."
+            "compile: a gradient through fori or scan is not worked out. Take the gradient within the body, or write "
+            "the loop as a Python loop, which is unrolled."
         )
     return code in (ALIAS, ELEMENT, LANES, ASSEMBLED)

@@ -16,15 +16,11 @@ from .. import ops
 from ..ops import TABLE
 from ..ops.namespaces import Namespace
 from .looping import LoopResult
-from .tape import ALIAS, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LOOP, Pull, Tape, code_of
-from .trace import Symbols, Traced, contiguous, enter, wrap
+from .tape import ALIAS, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LOOP, DeclinedError, Pull, Tape, code_of
+from .trace import Symbols, enter, wrap
 
 MOST = 60_000
 """The most numbers that a program is written out in."""
-
-
-class TooLarge(Exception):
-    """The program has more numbers than are worth writing out, or an op that cannot be written out."""
 
 
 def is_scalar(tape: Tape, live: Sequence[int]) -> bool:
@@ -43,17 +39,17 @@ def expand(source: Tape, roots: Sequence[int]) -> tuple[Tape, list[int]]:
         The new tape, and the row of each root on it: of an array, one that stacks its numbers in C order.
 
     Raises:
-        TooLarge: it would have too many.
+        DeclinedError: it would have too many.
     """
     live = source.live(roots)
     sizes = sum(int(np.prod(source.shape(i))) for i in live)
     if sizes > MOST:
-        raise TooLarge(f"{sizes} numbers")
+        raise DeclinedError(f"{sizes} numbers")
     expander = _Expander(source)
     for i in live:
         expander.values[i] = expander.value(i)
         if len(expander.tape.rows) > 4 * MOST:
-            raise TooLarge(f"{len(expander.tape.rows)} rows")
+            raise DeclinedError(f"{len(expander.tape.rows)} rows")
     return expander.tape, [expander.root(r) for r in roots]
 
 
@@ -81,7 +77,7 @@ class _Expander:
             return source.constants[args[0]]
         if code == INPUT:
             if source.dtype(i) not in (np.float64, np.int64, np.int32, np.bool):
-                raise TooLarge(f"an input of {source.dtype(i)}")
+                raise DeclinedError(f"an input of {source.dtype(i)}")
             return self._elements(i, tape.input(source.inputs[args[0]], shape, np.dtype(float)), shape)
         if code == ELEMENT:
             return wrap(tape, tape.row((ELEMENT, self.arrays[args[0]], args[1])))
@@ -100,15 +96,15 @@ class _Expander:
             return self._elements(i, tape.input(LoopResult(*args), shape, np.dtype(float)), shape)
         op, params = source.operation(code)
         if op.differentiable is False and not op.elementwise:
-            raise TooLarge(op.name)
+            raise DeclinedError(op.name)
         if source.dtype(i) not in (np.float64, np.bool) and not op.elementwise:
-            raise TooLarge(f"{op.name} of {source.dtype(i)}")
+            raise DeclinedError(f"{op.name} of {source.dtype(i)}")
         given = [self.values[a] for a in args]
         function = getattr(objects, op.name)
         try:
             found = function(given, **params) if op.arity < 0 else function(*given, **params)
         except (TypeError, ValueError, AttributeError) as error:
-            raise TooLarge(f"{op.name}: {error}") from error
+            raise DeclinedError(f"{op.name}: {error}") from error
         if not isinstance(found, np.ndarray):
             return found
         return found.view(_Array) if shape else found.item()
@@ -182,7 +178,7 @@ def _each(f: Callable[[Any], Any], x: Any) -> Any:
     return np.frompyfunc(f, 1, 1)(x) if isinstance(x, np.ndarray) else f(x)
 
 
-# --- the reading of a forward rule on arrays of symbols ----------------------------------------------------------------
+# --- the reading of a forward rule on arrays of symbols ---------------------------------------------------------------
 
 
 class _Objects(Namespace):
@@ -243,5 +239,3 @@ objects = _Objects(
     asarray=lambda x: x,
     cumulative_sum=lambda x, *, axis=None: np.add.accumulate(x, axis=0 if axis is None else axis),
 )
-
-__all__ = ["TooLarge", "Traced", "contiguous", "expand", "is_scalar"]

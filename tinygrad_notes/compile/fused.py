@@ -1,7 +1,7 @@
 """Chains of elementwise ops on arrays of one shape as one loop of native code, with the sums of their results.
 
-In NumPy each op of a chain reads and writes whole arrays; here a chain is one pass over memory, and exp, tanh and sigmoid
-are on vectors.
+In NumPy each op of a chain reads and writes whole arrays; here a chain is one pass over memory, and exp and tanh are on
+vectors.
 """
 
 from __future__ import annotations
@@ -116,8 +116,7 @@ class Kernel:
         for i in self.rows:
             op, _ = self.tape.operation(self.tape.rows[i][0])
             values[i] = put((op.name, *(value(a) for a in self.tape.rows[i][1:])))
-        for i in stored:
-            code.append(("store", values[i], buffer(i), 0, lanes, 1, 0))
+        code += [("store", values[i], buffer(i), 0, lanes, 1, 0) for i in stored]
         for i in self.sums:
             strides = self.sum_strides(i)
             assert strides is not None

@@ -1,7 +1,8 @@
 """Large scalar graphs in which nothing repeats: a table of nodes, computed group by group.
 
-A group is the nodes of one op that do not depend on each other. With llvmlite each op is a compiled loop over its groups;
-without, a group is a few calls of NumPy. Either way the time to set up grows with the number of nodes and no faster.
+A group is the nodes of one op that do not depend on each other. With llvmlite each op is a compiled loop over its
+groups; without, a group is a few calls of NumPy. Either way the time to set up grows with the number of nodes, no
+faster.
 """
 
 from __future__ import annotations
@@ -16,16 +17,12 @@ from ..ops import Op
 from ..ops.namespaces import numpy_reading
 from ..ops.op import force
 from .lower import lower
-from .tape import ALIAS, CONSTANT, COTANGENT, ELEMENT, INPUT, Tape
+from .tape import ALIAS, CONSTANT, COTANGENT, ELEMENT, INPUT, DeclinedError, Tape
 from .trace import Symbols, Traced, constant, wrap
 
 LARGE = 20_000
 """From so many rows on a graph may be computed from a table."""
 SAMPLE = 10_000
-
-
-class NotTabular(Exception):
-    """The program is more than one graph of numbers and its gradient."""
 
 
 def is_irregular(tape: Tape, live: Sequence[int]) -> bool:
@@ -47,7 +44,7 @@ class TablePlan:
     """A graph of numbers, and the gradient of one of them, in a table.
 
     Raises:
-        NotTabular: the program is of another form.
+        DeclinedError: the program is of another form.
     """
 
     in_place = False
@@ -73,21 +70,19 @@ class TablePlan:
         self.wanted = {r: tape.rows[r] for r in self.roots if tape.rows[r][0] == COTANGENT}
         pulls = {row[1] for row in self.wanted.values()}
         if len(pulls) > 1:
-            raise NotTabular("several backward passes")
+            raise DeclinedError("several backward passes")
         self.seed = -1
         if pulls:
             seeds = tape.pulls[pulls.pop()].seeds
             if len(seeds) != 1 or tape.filling(seeds[0][1]) != 1.0:
-                raise NotTabular("a backward pass from several places")
+                raise DeclinedError("a backward pass from several places")
             self.seed = seeds[0][0]
 
     def _number(self) -> None:
         """Number the leaves, then the nodes by level and op."""
         tape = self.tape
         forward = [r for r in self.roots if r not in self.wanted] + ([self.seed] if self.seed >= 0 else [])
-        arrays: list[int] = []
-        for row in self.wanted.values():
-            arrays.append(tape.pulls[row[1]].targets[row[2]])
+        arrays = [tape.pulls[row[1]].targets[row[2]] for row in self.wanted.values()]
         live = tape.live([*forward, *arrays])
         rows = tape.rows
         level = [0] * len(rows)
@@ -97,7 +92,7 @@ class TablePlan:
             code = row[0]
             if code >= 0:
                 if i in tape.shapes or len(row) > 4 or code >= 1_000_000:
-                    raise NotTabular("an op on arrays")
+                    raise DeclinedError("an op on arrays")
                 level[i] = 1 + max([level[a] for a in row[1:]])
                 nodes.append(i)
             elif code == ELEMENT:
@@ -107,7 +102,7 @@ class TablePlan:
             elif code == INPUT or (code == ALIAS and rows[row[1]][0] in (INPUT, ALIAS)):
                 arrays.append(i)
             else:
-                raise NotTabular("a loop, or a gradient within the graph")
+                raise DeclinedError("a loop, or a gradient within the graph")
         self.arrays = list(dict.fromkeys(arrays))
         place = np.zeros(len(rows), np.int64)
         self.segments: dict[int, tuple[int, int]] = {}
@@ -119,13 +114,13 @@ class TablePlan:
         for i in leaves:
             _, array, offset = rows[i]
             if array not in self.segments:
-                raise NotTabular("elements of a gradient")
+                raise DeclinedError("elements of a gradient")
             place[i] = self.segments[array][0] + offset
         place[constants] = np.arange(at, at + len(constants))
         count = at + len(constants)
         codes = np.array([rows[i][0] for i in nodes])
         if not len(codes):
-            raise NotTabular("nothing to compute")
+            raise DeclinedError("nothing to compute")
         levels = np.array(level)[nodes]
         order = np.lexsort((codes, levels))
         self.order = np.array(nodes)[order]
@@ -249,8 +244,8 @@ def _rule(op: Op) -> tuple[int, tuple[Any, ...], tuple[Any, ...]]:
     if op.partials is None:
         return op.arity, value, (None,) * op.arity
     slopes: list[Any] = []
-    for slope in op.partials(Symbols(careful=True, tape=tape), y, *xs):
-        slope = force(slope)
+    for entry in op.partials(Symbols(careful=True, tape=tape), y, *xs):
+        slope = force(entry)
         if slope is None or (type(slope) is int and slope == 0):
             slopes.append(None)
         elif type(slope) is int:

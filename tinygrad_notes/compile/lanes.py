@@ -19,7 +19,7 @@ from .lower import lower
 from .native import Stage, build
 from .native.primitives import MASK, NUMBER, PRIMITIVES
 from .roll import Roller, number_of
-from .tape import ASSEMBLED, CONSTANT, ELEMENT, INPUT, LANES
+from .tape import ASSEMBLED, CONSTANT, ELEMENT, INPUT, LANES, DeclinedError
 from .trace import Traced
 
 SUMS = {"sum", "sum_to"}
@@ -30,10 +30,6 @@ LONGEST = 40_000
 
 Place = tuple[int, int]
 """A buffer and an offset in it."""
-
-
-class NotLanes(Exception):
-    """The program is not of the kind that runs in lanes."""
 
 
 class LaneProgram:
@@ -53,7 +49,7 @@ class LaneProgram:
         flag: the place in `out` that is 0 if all of the results are finite.
 
     Raises:
-        NotLanes: it holds something that lanes cannot compute, or it is too long.
+        DeclinedError: it holds something that lanes cannot compute, or it is too long.
     """
 
     def __init__(
@@ -88,7 +84,7 @@ class LaneProgram:
         self.stages = [Stage(lanes=n, code=c.entries) for (_, n), c in sorted(self.code.items()) if c.entries]
         self.instructions = sum(len(s.code) for s in self.stages)
         if self.instructions > LONGEST:
-            raise NotLanes(f"{self.instructions} instructions")
+            raise DeclinedError(f"{self.instructions} instructions")
         moves = ("load", "store", "gather", "constant")
         self.flops = sum(s.lanes * sum(e[0] not in moves for e in s.code) for s in self.stages)
         self.native = build(self.stages, self.first_index + len(self.indices))
@@ -111,7 +107,7 @@ class LaneProgram:
             elif name in SAME and one:
                 self.same[i] = args[0]
             elif name not in KNOWN or (math.prod(tape.shape(i)) > 1 and len(tape.shape(i)) > 1):
-                raise NotLanes(f"{name} of shape {tape.shape(i)}")
+                raise DeclinedError(f"{name} of shape {tape.shape(i)}")
 
     def _args(self, i: int) -> list[int]:
         return [self.same[a] for a in self.tape.arguments(i)]
@@ -175,7 +171,7 @@ class LaneProgram:
         self.ready: dict[int, int] = {}  # from when on a row can be loaded
         self.place: dict[int, Place] = {}  # where a computed row is kept
         self.single: list[tuple[int, Place, list[int]]] = []  # sums of numbers that are stored: time, where, rows
-        self.adding: list[tuple[int, Place, int, int]] = []  # lanes that are added in memory: time, where, stride, row
+        self.adding: list[tuple[int, Place, int, int, int]] = []  # added in memory: time, where, stride, row, lanes
         uses: dict[int, list[int]] = defaultdict(list)
         computed = []
         for i in self.live:
@@ -184,7 +180,7 @@ class LaneProgram:
             code = tape.rows[i][0]
             if code == ASSEMBLED:
                 self.ready[i] = self._assembly(i, uses)
-            elif code == INPUT or code == CONSTANT:
+            elif code in (INPUT, CONSTANT):
                 self.ready[i] = 0
             elif code in (ELEMENT, LANES):
                 self.ready[i] = self.ready[self.same[tape.rows[i][1]]]
@@ -205,12 +201,14 @@ class LaneProgram:
             if self._domain(i) > 1 and not self._is_sum(i) and i not in fixed and uses[i]:
                 self.time[i] = max(self.time[i], min(self.time[u] if u >= 0 else -u for u in uses[i]))
                 self.ready[i] = self.time[i] + 1
-        stages = {i: (self.time[i], self._domain(i)) for i in computed}
-        self._stage = stages.__getitem__
+        self.stage = {i: (self.time[i], self._domain(i)) for i in computed}
         self.computed = sorted(computed, key=lambda i: (self.time[i], i))
         for i in self.computed:  # what another stage uses is kept
-            if self._is_sum(i) or any(self._stage(u) != self._stage(i) for u in uses[i] if u >= 0):
+            if self._is_sum(i) or any(self.stage[u] != self.stage[i] for u in uses[i] if u >= 0):
                 self.place.setdefault(i, self._reserve(self.kept, self._lanes(i)))
+        for time, _, _, row, lanes in self.adding:
+            if row in self.time and self.stage[row] != (time, lanes) and row not in self.place:
+                self.place[row] = self._reserve(self.kept, self._lanes(row))
 
     def _assembly(self, i: int, uses: dict[int, list[int]]) -> int:
         """Plan how an array is put together from its parts; when it is complete."""
@@ -234,16 +232,17 @@ class LaneProgram:
                     if r in self.time and r not in self.place:
                         self.place[r] = self._reserve(self.kept, 1)
                 ready = max(ready, time + 1)
-        for where, row in self.tape.assembled[self.tape.rows[i][1]].parts:
+        for where, part in self.tape.assembled[self.tape.rows[i][1]].parts:
             if isinstance(where, int):
                 continue
-            row = self.same[row]
+            row = self.same[part]
             stride = int(where[1] - where[0])
             if where.ndim != 1 or not (where == where[0] + stride * np.arange(len(where))).all() or not stride:
-                raise NotLanes("a gradient that is scattered irregularly")
-            time = max(ready, self.time.get(row, self.ready.get(row, 0)))
+                raise DeclinedError("a gradient that is scattered irregularly")
+            together = row in self.time and self._lanes(row) == len(where) and not self._is_sum(row)
+            time = max(ready, self.time[row] if together else self.ready[row])
             time += time % 2 == 0
-            self.adding.append((time, (buffer, base + int(where[0])), stride, row))
+            self.adding.append((time, (buffer, base + int(where[0])), stride, row, len(where)))
             uses[row].append(-time)
             ready = time + 1
         return ready
@@ -255,7 +254,7 @@ class LaneProgram:
 
     def _write(self) -> None:
         for i in self.computed:
-            code = self._at(*self._stage(i))
+            code = self._at(*self.stage[i])
             if self._is_sum(i):
                 buffer, offset = self.place[i]
                 code.put("total", self._as(code, self._args(i)[0], NUMBER), buffer, offset, 0, 0)
@@ -270,8 +269,8 @@ class LaneProgram:
             for r in rows[1:]:
                 total = code.entry("add", total, self._value(code, r))
             code.put("store", total, buffer, offset, 0, 1, 0)
-        for time, (buffer, offset), stride, row in self.adding:
-            code = self._at(time, self._lanes(row))
+        for time, (buffer, offset), stride, row, lanes in self.adding:
+            code = self._at(time, lanes)
             before = code.put("load", buffer, offset, 0, stride, 0)
             total = code.put("add", before, self._value(code, row))
             code.put("store", total, buffer, offset, 0, stride, 0)
@@ -324,7 +323,7 @@ class LaneProgram:
             entry = code.entry(self.names[i], *args)
         else:
             buffer, base = self.place[i]
-            entry = code.entry("load", buffer, base, 0, 1, 0)
+            entry = code.entry("load", buffer, base, 0, int(self._lanes(i) > 1), 0)
         code.values[i] = entry
         return entry
 
@@ -335,7 +334,7 @@ class LaneProgram:
         if (offsets == offsets[0] + stride * np.arange(len(offsets))).all():
             return self._load(code, (buffer, base + int(offsets[0])), stride)
         if buffer in self.strides:
-            raise NotLanes("numbers picked irregularly from the part of a step")
+            raise DeclinedError("numbers picked irregularly from the part of a step")
         self.indices.append(np.ascontiguousarray(offsets + base, np.int64))
         return code.entry("gather", buffer, self.first_index + len(self.indices) - 1, 0)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .loops import Loop, Outer, Slice, State
+from .loops import Loop, Slice, State
 from .tape import CONSTANT, ELEMENT, INPUT, LOOP, Tape
 
 
@@ -148,6 +148,3 @@ class _Body:
             for column, y in zip(outputs, results[n:], strict=True):
                 column.append(y)
         return [*states, *map(np.array, outputs)]
-
-
-__all__ = ["ChainPlan", "LoopResult", "Outer"]

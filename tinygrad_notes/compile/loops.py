@@ -1,4 +1,4 @@
-"""`fori`, `scan` and `vmap`: loops that are plain Python on numbers and arrays, and one construct each when compiled."""
+"""`fori`, `scan` and `vmap`: plain Python loops on numbers and arrays, and one construct each when compiled."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from ..calculus import tree_build, tree_leaves, tree_map, tree_match
 from ..graph import is_node
 from ..ops import shape_of
 from ..ops.namespaces import is_number
-from .capture import Captures
-from .tape import ELEMENT, INPUT, LOOP, Tape
-from .trace import Traced, TraceError, current, enter, tracing, wrap
+from .tape import ELEMENT, LOOP, Tape
+from .trace import Traced, current, enter, tracing, wrap
 
 
 @dataclass(frozen=True)
@@ -254,6 +253,3 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable
 def _sample(leaf: Any, axis: int, k: int) -> Any:
     """One sample of an array."""
     return leaf[(slice(None),) * (axis % len(shape_of(leaf))) + (k,)] if axis else leaf[k]
-
-
-__all__ = ["INPUT", "Captures", "Loop", "Outer", "Slice", "State", "TraceError", "fori", "scan", "vmap"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from .. import ops
@@ -61,7 +61,7 @@ def _expanded(
     tape: Tape, xp: Symbols, op: Op, args: Sequence[int], params: dict[str, Any], known: Collection[str]
 ) -> Any:
     given = [_symbol(tape, a) for a in args]
-    special = _SPECIAL.get(op.name)
+    special: Callable[..., Any] | None = _SPECIAL.get(op.name)
     if special is not None and not params and (found := special(tape, args, given)) is not None:
         return found
     if op.name == "sum_to" and "sum_to" not in known:

@@ -1,7 +1,7 @@
 """Which back end runs a program, and the last word where a number is not finite.
 
-The fast program multiplies cotangents and slopes as they are; where 0 · ∞ comes up it gives NaN, and the engine's answer
-is 0. So when a result is not finite, the program that asks at every product is made, and run instead.
+The fast program multiplies cotangents and slopes as they are; where 0 · ∞ comes up it gives NaN, and the engine's
+answer is 0. So when a result is not finite, the program that asks at every product is made, and run instead.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from .arrays import ArrayProgram
-from .differentiate import NotDifferentiable
-from .expand import TooLarge, expand, is_scalar
-from .irregular import LARGE, NotTabular, TablePlan, is_irregular
+from .expand import expand, is_scalar
+from .irregular import LARGE, TablePlan, is_irregular
 from .looping import ChainPlan
 from .roll import Roller
-from .scalars import NotScalars, ScalarProgram
-from .tape import LOOP, Tape
+from .scalars import ScalarProgram
+from .tape import LOOP, DeclinedError, Tape
 from .trace import Traced
 
 BACKENDS = ("auto", "llvm", "numpy", "python")
@@ -38,7 +37,6 @@ class Plan(Protocol):
         inputs: what the arrays are that it takes.
         instructions, flops: see `Stats`.
         in_place: whether it has written what is fed back over its inputs itself.
-        run: takes the inputs' arrays, gives the results.
     """
 
     backend: str
@@ -46,7 +44,10 @@ class Plan(Protocol):
     instructions: int
     flops: int
     in_place: bool
-    run: Callable[[Sequence[Any]], Sequence[Any]]
+
+    def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        """The results, given the inputs' arrays."""
+        ...
 
     @property
     def source(self) -> str:
@@ -71,12 +72,13 @@ class NumPyPlan:
         self.program = ArrayProgram(roller.tape, rows, fuse)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions, self.flops = self.program.instructions, self.program.flops
-        self.run = self.program if careful or not tape.pulls else self._checked
+        self.checks = bool(tape.pulls) and not careful
         self._careful: NumPyPlan | None = None
 
-    def _checked(self, arrays: Sequence[Any]) -> Sequence[Any]:
+    def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        """The results."""
         results = self.program(arrays)
-        return results if all(map(_is_finite, results)) else self.again(arrays)
+        return results if not self.checks or all(map(_is_finite, results)) else self.again(arrays)
 
     def again(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """The results, with care."""
@@ -147,7 +149,8 @@ class LanePlan:
         # Native code writes doubles.
         self.casts = [(k, tape.dtype(r)) for k, r in enumerate(roots[:whole]) if tape.dtype(r) != np.float64]
         self.only_numbers = [all(v is None or not v[2] for v in views) for views in (self.unfed, self.views)]
-        self.memory, self.flag = memoryview(self.out), program.flag
+        self.memory: memoryview[float] = memoryview(self.out)  # type: ignore[arg-type]  # an array is a buffer
+        self.flag = program.flag
         self.given: Any = None
         self.stacks = [tape.shape(r) for r in roots[whole:]]
         self.bound: tuple[Any, ...] = ()
@@ -271,7 +274,7 @@ def make_plan(
     if backend == "python" or (backend == "auto" and scalar and len(live) <= SHORT):
         try:
             return PythonPlan(tape, roots, *((tape, roots) if scalar else expand(tape, roots)))
-        except (NotScalars, TooLarge, NotDifferentiable) as error:
+        except DeclinedError as error:
             if backend == "python":
                 raise ValueError(
                     f"compile: backend='python' cannot run this program ({error}); use backend='auto'."
@@ -283,24 +286,22 @@ def _lanes(
     tape: Tape, roots: Sequence[int], scalar: bool, options: dict[str, Any], feedback: Feedback, stacked: int
 ) -> LanePlan | str:
     """Native code, or why there is none."""
-    from .lanes import NotLanes
-
     try:
         numbers, rows = (tape, roots) if scalar else expand(tape, roots)
         try:
             return LanePlan(tape, roots, numbers, rows, options["threads"], feedback, stacked)
-        except NotLanes:
+        except DeclinedError:
             if len(numbers.rows) > SHORT:
                 raise
             return LanePlan(tape, roots, numbers, rows, options["threads"], feedback, stacked, least=10**9)
-    except (NotLanes, TooLarge, NotDifferentiable) as error:
+    except DeclinedError as error:
         return str(error)
 
 
 def _table(tape: Tape, roots: Sequence[int], backend: str) -> TablePlan | None:
     try:
         return TablePlan(tape, roots, native=backend != "numpy" and _has_llvm(backend))
-    except NotTabular:
+    except DeclinedError:
         return None
 
 

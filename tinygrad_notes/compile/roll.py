@@ -71,7 +71,7 @@ class Roller:
         targets = {t for pull in source.pulls for t in pull.targets}
         kinds, kept = [0] * n, [0] * n
         arguments: tuple[list[int], list[int], list[int]] = ([0] * n, [0] * n, [0] * n)
-        first, second, third = arguments
+        first, second, _ = arguments
         known: dict[tuple[int, ...], int] = {}
         get, alone, deep = known.setdefault, -1, self.deep
         for i in self.live:
@@ -204,7 +204,7 @@ class Roller:
                 return array
         args = []
         for a in row[1:]:
-            args.append((yield a))
+            args.append((yield a))  # noqa: PERF401  # no comprehension may wait
         if op is STACK and not self.deep:
             return self._assembled(list(enumerate(args)), shape)
         return self._apply(op, args, params)
@@ -229,13 +229,9 @@ class Roller:
                 seeds.append((at.index, start if isinstance(start, Traced) else constant(self.tape, start)))
         targets = []
         for target in pull.targets:
-            targets.append((yield target))
+            targets.append((yield target))  # noqa: PERF401  # no comprehension may wait
         whole, parts = cotangents(self.tape, seeds, [t.index for t in targets], self.xp) if seeds else ({}, {})
-        found = []
-        for target in targets:
-            g = whole.get(target.index)
-            pieces = parts.get(target.index, [])
-            found.append(self._gradient(target, g, pieces))
+        found = [self._gradient(t, whole.get(t.index), parts.get(t.index, [])) for t in targets]
         self.pulled[number] = found
         return found
 
@@ -272,7 +268,7 @@ class Roller:
             return wrap(self.tape, self.tape.row((code, inner.index), inner.shape, inner.dtype))
         args = []
         for k in range(len(row) - 1):
-            args.append((yield from self._argument(self.args[k][ids])))
+            args.append((yield from self._argument(self.args[k][ids])))  # noqa: PERF401  # no comprehension may wait
         op, params = source.operation(code)
         return self._apply(op, args, params)
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..ops.namespaces import floats
 from .lower import lower
 from .roll import Roller
-from .tape import ASSEMBLED, CONSTANT, ELEMENT, INPUT
+from .tape import ASSEMBLED, CONSTANT, ELEMENT, INPUT, DeclinedError
 from .trace import Traced
 
 _OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "less": "<", "less_equal": "<="}
@@ -20,10 +20,6 @@ _OPERATORS |= {"greater": ">", "greater_equal": ">=", "equal": "==", "not_equal"
 _KNOWN = {*_OPERATORS, *vars(floats.native)} - {"square"}
 _SAME = {"reshape", "broadcast_to", "expand_dims", "squeeze", "sum_to", "sum"}
 _counter = itertools.count()
-
-
-class NotScalars(Exception):
-    """The program computes with arrays."""
 
 
 class ScalarProgram:
@@ -76,7 +72,7 @@ class ScalarProgram:
         elif code == ASSEMBLED:
             return None
         elif math.prod(tape.shape(i)) != 1 or code < 0:
-            raise NotScalars(f"an array of shape {tape.shape(i)}")
+            raise DeclinedError(f"an array of shape {tape.shape(i)}")
         else:
             op, params = tape.operation(code)
             names = [self.names[a] for a in args]
@@ -92,16 +88,17 @@ class ScalarProgram:
                 self.scope[op.name] = getattr(floats, op.name)
                 return f"{op.name}({', '.join(names)})"
             else:
-                raise NotScalars(op.name)
+                raise DeclinedError(op.name)
         return None
 
     def _sums(self, i: int) -> dict[int, str]:
         """The numbers of an assembled array that have parts, as source."""
         parts: dict[int, list[str]] = defaultdict(list)
-        for where, row in self.tape.assembled[self.tape.rows[i][1]].parts:
+        for place, row in self.tape.assembled[self.tape.rows[i][1]].parts:
+            where = place
             if not isinstance(where, int):
                 if where.size != 1:
-                    raise NotScalars("lanes")
+                    raise DeclinedError("lanes")
                 where = int(where.flat[0])
             parts[where].append(self.names[row])
         return {where: f"({' + '.join(names)})" if len(names) > 1 else names[0] for where, names in parts.items()}

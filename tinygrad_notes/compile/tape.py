@@ -22,9 +22,9 @@ INPUT, ALIAS, ELEMENT, LANES, CONSTANT, DETACHED, COTANGENT, LOOP, ASSEMBLED = r
 
 `(INPUT, k)`: an array given from outside. `(ALIAS, row, transform)`: the same numbers, as an argument of a transform
 that differentiates by it. `(ELEMENT, array, offset)`: one number of an input, an alias or a gradient; `(LANES, array,
-k)`: many of them, at the k-th array of offsets. `(CONSTANT, k)`: a number. `(DETACHED, row)`: the same, with no gradient
-flowing through it. `(COTANGENT, pull, k)`: a gradient that is still to be worked out. `(LOOP, loop, k)`: what a loop
-leaves. `(ASSEMBLED, k)`: an array put together from numbers and lanes."""
+k)`: many of them, at the k-th array of offsets. `(CONSTANT, k)`: a number. `(DETACHED, row)`: the same, with no
+gradient flowing through it. `(COTANGENT, pull, k)`: a gradient that is still to be worked out. `(LOOP, loop, k)`: what
+a loop leaves. `(ASSEMBLED, k)`: an array put together from numbers and lanes."""
 
 ARGUMENTS: dict[int, tuple[int, ...]] = {
     INPUT: (),
@@ -60,14 +60,18 @@ _MOVING = {ops.reshape, ops.permute_dims, ops.broadcast_to, ops.sum_to, ops.asty
 _SPREADING = {ops.reshape, ops.broadcast_to, ops.expand_dims}
 
 
+class DeclinedError(Exception):
+    """A back end cannot run a program, or should not; the message says why."""
+
+
 class Assembled(NamedTuple):
-    """An array that is the sum of parts: each a row of one number or of many, and the offset or offsets it belongs to."""
+    """An array that is the sum of parts: each a row of one number or of many, and the offset(s) it belongs to."""
 
     parts: list[tuple[int | np.ndarray[Any, Any], int]]
 
 
 class Pull(NamedTuple):
-    """A backward pass that is still to be worked out: rows with their cotangents' rows, and the rows it is asked for."""
+    """A backward pass that is still to be worked out: rows with their cotangents' rows, and the rows asked for."""
 
     seeds: list[tuple[int, int]]
     targets: list[int]
@@ -330,7 +334,7 @@ class Tape:
         return None
 
     def _chosen(self, x: int, g: int) -> int | None:
-        """where(c, 1, 0) · g as where(c, g, 0): a path that is not taken contributes nothing, also of what is not finite."""
+        """where(c, 1, 0) · g as where(c, g, 0): a path that is not taken contributes nothing, also of infinities."""
         code, *args = self.rows[x]
         if code == _WHERE and self.filling(args[1]) == 1 and self.filling(args[2]) == 0 and self._result_is(g, x):
             return self.apply(ops.where, [args[0], g, self.constant(0.0)], {})
@@ -414,8 +418,8 @@ class _Closed(dict[tuple[int, ...], int]):
 
     def get(self, key: Any, default: Any = None) -> Any:
         raise RuntimeError(
-            "compile: a traced value was used after the function had returned; it was kept in a global, an attribute or "
-            "a closure. Return it from the compiled function instead."
+            "compile: a traced value was used after the function had returned; it was kept in a global, an attribute "
+            "or a closure. Return it from the compiled function instead."
         )
 
 

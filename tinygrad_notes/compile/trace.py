@@ -52,8 +52,8 @@ def refuse(what: str, instead: str) -> NoReturn:
 def refuse_frozen(what: str) -> NoReturn:
     """Raise the error of a number whose origin is not known."""
     raise TraceError(
-        f"compile: {what} was used at {user_line()} while the function was traced: it may come from an array, and would "
-        "stay the same in every later call. Give the array as an argument; a constant is float(...)."
+        f"compile: {what} was used at {user_line()} while the function was traced: it may come from an array, and "
+        "would stay the same in every later call. Give the array as an argument; a constant is float(...)."
     )
 
 
@@ -254,7 +254,7 @@ class Traced:
     def pushforward(
         cls, outputs: Sequence[Any], inputs: Sequence[Any], tangents: Sequence[Any], transforms: Iterator[int]
     ) -> list[Any]:
-        """The tangents of the outputs, by two backward passes: a cotangent is linear in the cotangents it starts from."""
+        """The tangents of the outputs, by two backward passes: a cotangent is linear in those it starts from."""
         tape: Tape = inputs[0].tape
         live = [y for y in outputs if isinstance(y, Traced)]
         starts = []
@@ -293,7 +293,7 @@ class Traced:
         return f"<traced {self.dtype} {self.shape}>"
 
 
-class Symbol(Traced, Tensor):
+class Symbol(Traced, Tensor):  # type: ignore[override]  # properties in place of slots
     """An array that is traced."""
 
     __slots__ = ("index", "tape", "view")
@@ -301,7 +301,7 @@ class Symbol(Traced, Tensor):
     rank = 4
 
     view: tuple[int, int, tuple[int, ...]] | None
-    """Where its elements are, if it is a part of an input: the row of the input, an offset, and strides, in elements."""
+    """Where its elements are, if it is a part of an input: the input's row, an offset, and strides, in elements."""
 
     __hash__ = object.__hash__
 
@@ -359,14 +359,14 @@ class Symbol(Traced, Tensor):
         return super().__getitem__(index)
 
 
-class Number(Traced, Value):
+class Number(Traced, Value):  # type: ignore[misc, override]  # properties in place of slots
     """A float (or the truth of a comparison) that is traced."""
 
     __slots__ = ("index", "tape")
 
     rank = 3
     size = 1
-    T = mT = property(lambda self: self)
+    T = mT = property(lambda self: self)  # noqa: N815  # NumPy's names
 
     __hash__ = object.__hash__
 
@@ -567,7 +567,7 @@ for _name, _op in {"and": ops.logical_and, "or": ops.logical_or}.items():
 for _op in TABLE.values():
     if _op.method and _op.elementwise and _op.arity == 1 and not _op.defaults:
         setattr(Number, _op.name, _unary(_op))
-Number.__invert__ = lambda a: ops.logical_not(a)  # type: ignore[attr-defined]  # NumPy's operator for logic
+setattr(Number, "__invert__", lambda a: ops.logical_not(a))  # noqa: B010, PLW0108  # a method; NumPy's operator for logic
 
 # --- the reading of a rule by symbols ---------------------------------------------------------------------------------
 

@@ -137,11 +137,12 @@ class Module:
             >>> {name: g.shape for name, g in gradients.items()}
             {'weight': (2,), 'bias': ()}
         """
+        model: Callable[..., Any] = self  # type: ignore[assignment]  # a subclass defines __call__
         if loss is None:
-            return compile(lambda *inputs: self(*inputs), **options)
+            return compile(model, **options)
 
         def step(x: Any, y: Any) -> tuple[Any, dict[str, Any]]:
-            value = loss(y, self(x))
+            value = loss(y, model(x))
             parameters = dict(self.named_parameters())
             return value, dict(zip(parameters, gradients(value, list(parameters.values())), strict=True))
 

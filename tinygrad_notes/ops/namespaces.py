@@ -351,7 +351,7 @@ def is_number(x: Any) -> bool:
 
 
 def is_traced(x: Any) -> bool:
-    """Whether x stands for an array that JAX or `compile` is tracing: it has a shape and a dtype, but no numbers yet."""
+    """Whether x stands for an array that JAX or `compile` is tracing: it has a shape and a dtype, no numbers yet."""
     if getattr(type(x), "traced", False):
         return True
     jax = sys.modules.get("jax")

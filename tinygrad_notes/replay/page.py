@@ -41,6 +41,7 @@ class Page:
         self.derivation = derivation
         self.root = forward[-1].event.node
         self.right = _sums(self.root, backward)
+        self.misled = {hand.edge.parent for told in naive if told.wrong for hand in told.hands}
 
     def html(self) -> str:
         """The whole page.
@@ -86,7 +87,8 @@ class Page:
         )
 
     def _is_wrong(self, node: Node, g: Any) -> bool:
-        return not numbers.agree(g, self.right[node])
+        """Whether a sum of all that reached a node in depth-first order is not its gradient."""
+        return node in self.misled and not numbers.agree(g, self.right[node])
 
     def _states(self, passed: Sequence[Told]) -> list[_States]:
         """For each step what then stands as gradient in which boxes, and whether it is wrong."""

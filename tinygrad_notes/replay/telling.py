@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,7 +93,8 @@ def backward(events: Sequence[Event], names: Names, right: Mapping[Node, Any]) -
     """
     told = []
     sources: dict[Node, list[tuple[str, Any]]] = {}
-    missing = _contributions(events)
+    misled: set[Node] = set()
+    missing = Counter(edge.parent for event in events for edge in event.handed)
     for event in events:
         node, name = event.node, names(event.node)
         came = list(sources.get(node, []))
@@ -103,23 +105,18 @@ def backward(events: Sequence[Event], names: Names, right: Mapping[Node, Any]) -
             hands.append(_hand(edge, event, names, edge.parent not in sources, missing[edge.parent]))
             sources.setdefault(edge.parent, []).append((name, edge.contribution))
         step = Told(event, name, names.gradient(node), "", came, hands, incomplete=incomplete)
-        is_final = node.op is not None or not missing[node]  # to a leaf contributions may still come
-        step.wrong = is_final and not numbers.agree(event.gradient, right[node])
+        # To a leaf contributions may still come. What only rounding tells apart is not wrong.
+        suspect = node in misled if node.op is None else incomplete or node in misled
+        step.wrong = suspect and not numbers.agree(event.gradient, right[node])
+        if step.wrong:
+            misled.update(edge.parent for edge in event.handed)
         step.notes = _notes(step, missing[node])
         if step.wrong:
             step.notes.append(f"That is wrong; the right {step.title} is {numbers.text(right[node])}.")
-        step.sentence = " ".join([*_opening(step), *step.notes, *_handing(step)])
+        opening = f"{step.title} = {numbers.text(event.gradient)}."
+        step.sentence = " ".join([opening, *step.notes, *_handing(step)])
         told.append(step)
     return told
-
-
-def _contributions(events: Sequence[Event]) -> dict[Node, int]:
-    """How many contributions reach each node in all."""
-    found = dict.fromkeys((e.node for e in events), 0)
-    for event in events:
-        for edge in event.handed:
-            found[edge.parent] += 1
-    return found
 
 
 def _hand(edge: Handed, event: Event, names: Names, first: bool, missing: int) -> Hand:
@@ -131,11 +128,6 @@ def _hand(edge: Handed, event: Event, names: Names, first: bool, missing: int) -
     if not node.op.elementwise:
         local = f"g ↦ {local}" if local else node.op.name
     return Hand(edge, names(edge.parent), local, whole, first, missing)
-
-
-def _opening(told: Told) -> list[str]:
-    value = numbers.text(told.event.gradient)
-    return [f"{told.title} = {value}."]
 
 
 def _notes(told: Told, missing: int) -> list[str]:
