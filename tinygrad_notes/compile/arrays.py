@@ -387,7 +387,8 @@ class ArrayProgram:
         name = self.names[r]
         code = self.tape.rows[r][0]
         if not self.tape.shape(r):
-            return name if code == CONSTANT else f"{name}.item()" if self._is_array(r) else f"float({name})"
+            kind = "bool" if self.tape.dtype(r).kind == "b" else "float"
+            return name if code == CONSTANT else f"{name}.item()" if self._is_array(r) else f"{kind}({name})"
         root = self.root_of[r]
         if code == INPUT or root != r or self.roots.count(r) > 1:
             lasting = code == INPUT or self.tape.rows[root][0] == INPUT or root in self.held

@@ -143,7 +143,9 @@ class Arguments:
             elif is_node(getattr(i, "what", None)):  # may be given data of another shape
                 data, now = f"c{len(captured)}", i.data()
                 captured.append(f"{data} = {self.bind(i.what)}.data")
-                captured.append(f"if {data}.shape != {now.shape} or {data}.dtype != {self.bind(now.dtype)}: return MISS")
+                captured.append(
+                    f"if {data}.shape != {now.shape} or {data}.dtype != {self.bind(now.dtype)}: return MISS"
+                )
                 expressions.append(data)
             else:
                 expressions.append(f"{self.bind(i)}.data()")

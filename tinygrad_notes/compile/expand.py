@@ -94,6 +94,8 @@ class _Expander:
             return self._cotangent(i, args[0], args[1])
         if code == LOOP:
             return self._elements(i, tape.input(LoopResult(*args), shape, np.dtype(float)), shape)
+        if code < 0:
+            raise DeclinedError("a map")
         op, params = source.operation(code)
         if op.differentiable is False and not op.elementwise:
             raise DeclinedError(op.name)
@@ -199,8 +201,8 @@ class _Objects(Namespace):
         return call
 
 
-def _reduction(op: Callable[..., Any]) -> Callable[..., Any]:
-    ufunc = np.frompyfunc(op, 2, 1)
+def _reduction(op: Callable[..., Any], identity: float | None = None) -> Callable[..., Any]:
+    ufunc = np.frompyfunc(op, 2, 1, identity=identity)
 
     def reduce(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         axes = tuple(range(x.ndim)) if axis is None else axis
@@ -226,8 +228,8 @@ def _mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 objects = _Objects(
     np,
-    sum=_reduction(ops.add),
-    prod=_reduction(ops.multiply),
+    sum=_reduction(ops.add, 0.0),
+    prod=_reduction(ops.multiply, 1.0),
     max=_reduction(ops.maximum),
     min=_reduction(ops.minimum),
     mean=_mean,
@@ -237,5 +239,6 @@ objects = _Objects(
     ones_like=lambda x: np.full(np.shape(x), 1.0, object),
     astype=lambda x, *, dtype: x,
     asarray=lambda x: x,
+    stack=lambda xs, *, axis=0: np.stack([_boxed(x) for x in xs], axis=axis),
     cumulative_sum=lambda x, *, axis=None: np.add.accumulate(x, axis=0 if axis is None else axis),
 )

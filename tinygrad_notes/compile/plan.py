@@ -99,7 +99,7 @@ class PythonPlan:
         self.program = ScalarProgram(Roller(scalar, rows, careful=False, deep=False, least=10**9), rows)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions = self.flops = self.program.instructions
-        self.shapes = [tape.shape(r) for r in roots]
+        self.kinds = [(tape.shape(r), tape.dtype(r)) for r in roots]
         self._careful: NumPyPlan | None = None
 
     def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
@@ -109,7 +109,8 @@ class PythonPlan:
         except (ArithmeticError, ValueError):
             results = [math.nan]
         if all(math.isfinite(x) for r in results for x in (r if isinstance(r, list) else (r,))):
-            return [np.array(r).reshape(s) if s else r for r, s in zip(results, self.shapes, strict=True)]
+            kinds = zip(results, self.kinds, strict=True)
+            return [np.array(r, dtype).reshape(shape) if shape else _cast(r, dtype) for r, (shape, dtype) in kinds]
         if self._careful is None:
             self._careful = NumPyPlan(self.tape, self.roots, careful=True)
         return self._careful.run(_in_order(self._careful.inputs, self.inputs, arrays))
@@ -151,6 +152,8 @@ class LanePlan:
             Results(self.out, arrays) if (arrays := [v for v in views if v is not None and v[2]]) else None
             for views in (self.unfed, self.views)
         ]
+        # Native code writes doubles.
+        self.casts = [(k, tape.dtype(r)) for k, r in enumerate(roots[:whole]) if tape.dtype(r) != np.float64]
         self.memory: memoryview[float] = memoryview(self.out)  # type: ignore[arg-type]  # an array is a buffer
         self.flag = program.flag
         self.given: Any = None
@@ -181,9 +184,14 @@ class LanePlan:
         memory = self.memory
         store = self.results[views is self.views]
         if store is None:
-            return [None if v is None else memory[v[0]] for v in views]
-        arrays = iter(store.take())
-        return [None if v is None else next(arrays) if v[2] else memory[v[0]] for v in views]
+            found: list[Any] = [None if v is None else memory[v[0]] for v in views]
+        else:
+            arrays = iter(store.take())
+            found = [None if v is None else next(arrays) if v[2] else memory[v[0]] for v in views]
+        for k, dtype in self.casts:
+            if found[k] is not None:
+                found[k] = _cast(found[k], dtype)
+        return found
 
     def loop(self, arrays: Sequence[Any], steps: int) -> list[Any] | None:
         """The results after so many steps, each on what the one before it left; None where care is needed.
@@ -317,6 +325,13 @@ def _index(roller: Roller, y: Any) -> int:
 def _in_order(wanted: Sequence[Any], given: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
     """The arrays of one program's inputs in the order of another's."""
     return [arrays[given.index(w)] for w in wanted]
+
+
+def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
+    """A result in the dtype of its row; a number is a float or a truth value."""
+    if isinstance(x, np.ndarray):
+        return x.astype(dtype)
+    return bool(x) if dtype.kind == "b" else float(x)
 
 
 def _is_finite(x: Any) -> bool:
