@@ -99,7 +99,7 @@ class _Expander:
             raise DeclinedError(op.name)
         if source.dtype(i) not in (np.float64, np.bool) and not op.elementwise:
             raise DeclinedError(f"{op.name} of {source.dtype(i)}")
-        given = [self.values[a] for a in args]
+        given = [self.values[a] if op.elementwise else _boxed(self.values[a]).view(_Array) for a in args]
         function = getattr(objects, op.name)
         try:
             found = function(given, **params) if op.arity < 0 else function(*given, **params)

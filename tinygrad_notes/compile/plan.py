@@ -273,7 +273,8 @@ def make_plan(
             return table
     if backend == "python" or (backend == "auto" and scalar and len(live) <= SHORT):
         try:
-            return PythonPlan(tape, roots, *((tape, roots) if scalar else expand(tape, roots)))
+            numbers = scalar and not any(a in tape.shapes for i in live if tape.rows[i][0] >= 0 for a in tape.rows[i][1:])
+            return PythonPlan(tape, roots, *((tape, roots) if numbers else expand(tape, roots)))
         except DeclinedError as error:
             if backend == "python":
                 raise ValueError(
