@@ -15,9 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from .arrays import ArrayProgram
-from .expand import expand, is_scalar
+from .expand import is_scalar, written_out
 from .irregular import LARGE, TablePlan, is_irregular
 from .looping import ChainPlan
+from .results import Results
 from .roll import Roller
 from .scalars import ScalarProgram
 from .tape import LOOP, DeclinedError, Tape
@@ -148,7 +149,10 @@ class LanePlan:
         self.unfed = [None if k in fed else v for k, v in enumerate(self.views)]
         # Native code writes doubles.
         self.casts = [(k, tape.dtype(r)) for k, r in enumerate(roots[:whole]) if tape.dtype(r) != np.float64]
-        self.only_numbers = [all(v is None or not v[2] for v in views) for views in (self.unfed, self.views)]
+        self.results = [
+            Results(self.out, arrays) if (arrays := [v for v in views if v is not None and v[2]]) else None
+            for views in (self.unfed, self.views)
+        ]
         self.memory: memoryview[float] = memoryview(self.out)  # type: ignore[arg-type]  # an array is a buffer
         self.flag = program.flag
         self.given: Any = None
@@ -177,11 +181,9 @@ class LanePlan:
     def _results(self, views: Sequence[tuple[int, int, tuple[int, ...]] | None]) -> list[Any]:
         """Results in memory of their own; None for what was written in place."""
         memory = self.memory
-        if self.only_numbers[views is self.views]:
-            found: list[Any] = [None if v is None else memory[v[0]] for v in views]
-        else:
-            out = self.out.copy()
-            found = [None if v is None else memory[v[0]] if not v[2] else out[v[0] : v[1]].reshape(v[2]) for v in views]
+        store = self.results[views is self.views]
+        arrays = iter(()) if store is None else iter(store.take())
+        found = [None if v is None else next(arrays) if v[2] else memory[v[0]] for v in views]
         for k, dtype in self.casts:
             if found[k] is not None:
                 found[k] = _cast(found[k], dtype)
@@ -274,7 +276,7 @@ def make_plan(
     if backend == "python" or (backend == "auto" and scalar and len(live) <= SHORT):
         try:
             numbers = scalar and not any(a in tape.shapes for i in live if tape.rows[i][0] >= 0 for a in tape.rows[i][1:])
-            return PythonPlan(tape, roots, *((tape, roots) if numbers else expand(tape, roots)))
+            return PythonPlan(tape, roots, *((tape, roots) if numbers else written_out(tape, roots)))
         except DeclinedError as error:
             if backend == "python":
                 raise ValueError(
@@ -288,7 +290,7 @@ def _lanes(
 ) -> LanePlan | str:
     """Native code, or why there is none."""
     try:
-        numbers, rows = (tape, roots) if scalar else expand(tape, roots)
+        numbers, rows = (tape, roots) if scalar else written_out(tape, roots)
         try:
             return LanePlan(tape, roots, numbers, rows, options["threads"], feedback, stacked)
         except DeclinedError:
