@@ -109,7 +109,8 @@ class PythonPlan:
         except (ArithmeticError, ValueError):
             results = [math.nan]
         if all(math.isfinite(x) for r in results for x in (r if isinstance(r, list) else (r,))):
-            return [np.array(r, d).reshape(s) if s else _cast(r, d) for r, (s, d) in zip(results, self.kinds, strict=True)]
+            found = zip(results, self.kinds, strict=True)
+            return [np.array(r, d).reshape(s) if s else _cast(r, d) for r, (s, d) in found]
         if self._careful is None:
             self._careful = NumPyPlan(self.tape, self.roots, careful=True)
         return self._careful.run(_in_order(self._careful.inputs, self.inputs, arrays))
@@ -275,7 +276,8 @@ def make_plan(
             return table
     if backend == "python" or (backend == "auto" and scalar and len(live) <= SHORT):
         try:
-            numbers = scalar and not any(a in tape.shapes for i in live if tape.rows[i][0] >= 0 for a in tape.rows[i][1:])
+            computed = [tape.rows[i] for i in live if tape.rows[i][0] >= 0]
+            numbers = scalar and not any(a in tape.shapes for row in computed for a in row[1:])
             return PythonPlan(tape, roots, *((tape, roots) if numbers else written_out(tape, roots)))
         except DeclinedError as error:
             if backend == "python":
