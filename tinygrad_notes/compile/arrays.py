@@ -162,6 +162,8 @@ class ArrayProgram:
             self._free(i, args, k)
         else:
             function = getattr(numpy_reading, op.name)
+            if not op.elementwise:  # a number may be Python's; the rule asks for shapes
+                names = [n if tape.shape(a) else f"np.asarray({n})" for n, a in zip(names, args, strict=True)]
             given = f"[{', '.join(names)}]" if op.arity < 0 else ", ".join(names)
             values = "".join(f", {n}={self._literal(v)}" for n, v in params.items())
             self._define(i, f"{self._bind(op.name, function)}({given}{values})")

@@ -16,8 +16,9 @@ from .. import ops
 from ..ops import TABLE
 from ..ops.namespaces import Namespace
 from .looping import LoopResult
+from .roll import Roller
 from .tape import ALIAS, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LOOP, DeclinedError, Pull, Tape, code_of
-from .trace import Symbols, enter, wrap
+from .trace import Symbols, Traced, enter, wrap
 
 MOST = 60_000
 """The most numbers that a program is written out in."""
@@ -30,6 +31,20 @@ def is_scalar(tape: Tape, live: Sequence[int]) -> bool:
 
 def _is_stack(tape: Tape, i: int) -> bool:
     return tape.operation(tape.rows[i][0])[0] is ops.stack and not any(a in tape.shapes for a in tape.rows[i][1:])
+
+
+SHARING = {ops.max, ops.min, ops.logsumexp, ops.log_softmax}
+"""Ops whose gradient at ties is shared evenly, which it is not when they are differentiated number by number."""
+
+
+def written_out(source: Tape, roots: Sequence[int]) -> tuple[Tape, list[int]]:
+    """`expand`, of the backward passes too where these are better worked out on arrays."""
+    rows = source.rows
+    if source.pulls and any(rows[i][0] >= 0 and source.operation(rows[i][0])[0] in SHARING for i in source.live(roots)):
+        roller = Roller(source, roots, careful=False, deep=True)
+        found = [roller.row(r) for r in roots]
+        source, roots = roller.tape, [y.index if isinstance(y, Traced) else roller.tape.constant(y) for y in found]
+    return expand(source, roots)
 
 
 def expand(source: Tape, roots: Sequence[int]) -> tuple[Tape, list[int]]:
@@ -101,7 +116,7 @@ class _Expander:
             raise DeclinedError(op.name)
         if source.dtype(i) not in (np.float64, np.bool) and not op.elementwise:
             raise DeclinedError(f"{op.name} of {source.dtype(i)}")
-        given = [self.values[a] for a in args]
+        given = [self.values[a] if op.elementwise else _boxed(self.values[a]).view(_Array) for a in args]
         function = getattr(objects, op.name)
         try:
             found = function(given, **params) if op.arity < 0 else function(*given, **params)

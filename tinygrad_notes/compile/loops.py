@@ -135,7 +135,8 @@ def scan(
         ValueError: the arrays have different lengths.
 
     Example:
-        >>> scan(lambda total, x: (total + x, total + x), 0.0, np.array([1.0, 2.0, 3.0]))
+        >>> total, totals = scan(lambda t, x: (t + x, t + x), 0.0, np.array([1.0, 2.0, 3.0]))
+        >>> float(total), totals
         (6.0, array([1., 3., 6.]))
     """
     arrays = tree_leaves(xs)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .arrays import ArrayProgram
-from .expand import expand, is_scalar
+from .expand import is_scalar, written_out
 from .irregular import LARGE, TablePlan, is_irregular
 from .looping import ChainPlan
 from .results import Results
@@ -279,7 +279,9 @@ def make_plan(
             return table
     if backend == "python" or (backend == "auto" and scalar and len(live) <= SHORT):
         try:
-            return PythonPlan(tape, roots, *((tape, roots) if scalar else expand(tape, roots)))
+            computed = [tape.rows[i] for i in live if tape.rows[i][0] >= 0]
+            numbers = scalar and not any(a in tape.shapes for row in computed for a in row[1:])
+            return PythonPlan(tape, roots, *((tape, roots) if numbers else written_out(tape, roots)))
         except DeclinedError as error:
             if backend == "python":
                 raise ValueError(
@@ -293,7 +295,7 @@ def _lanes(
 ) -> LanePlan | str:
     """Native code, or why there is none."""
     try:
-        numbers, rows = (tape, roots) if scalar else expand(tape, roots)
+        numbers, rows = (tape, roots) if scalar else written_out(tape, roots)
         try:
             return LanePlan(tape, roots, numbers, rows, options["threads"], feedback, stacked)
         except DeclinedError:

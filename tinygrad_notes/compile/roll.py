@@ -279,7 +279,10 @@ class Roller:
         return total
 
     def _assembled(self, pieces: Sequence[tuple[Any, Any]], shape: tuple[int, ...]) -> Any:
-        parts = [(where, enter(self.tape, number_of(g))) for where, g in pieces]
+        parts = []
+        for where, g in pieces:
+            at = where.ravel().tolist() if isinstance(where, np.ndarray) and where.size < 2 else [where]
+            parts += [(place, enter(self.tape, number_of(g))) for place in at]
         return wrap(self.tape, self.tape.assemble(parts, shape))
 
     # --- one row for all samples ------------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ def user_line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith(PACKAGE) and "site-packages" not in file and not file.startswith("<__array_function__"):
+        ours = file.startswith((PACKAGE, "<tinygrad_notes", "<__array_function__"))
+        if not ours and "site-packages" not in file:
             return f"{file}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]  # the outermost frame has none
     return "?"
