@@ -109,6 +109,8 @@ class _Expander:
             return self._cotangent(i, args[0], args[1])
         if code == LOOP:
             return self._elements(i, tape.input(LoopResult(*args), shape, np.dtype(float)), shape)
+        if code < 0:
+            raise DeclinedError("a map")
         op, params = source.operation(code)
         if op.differentiable is False and not op.elementwise:
             raise DeclinedError(op.name)
@@ -252,5 +254,6 @@ objects = _Objects(
     ones_like=lambda x: np.full(np.shape(x), 1.0, object),
     astype=lambda x, *, dtype: x,
     asarray=lambda x: x,
+    stack=lambda xs, *, axis=0: np.stack([_boxed(x) for x in xs], axis=axis),
     cumulative_sum=lambda x, *, axis=None: np.add.accumulate(x, axis=0 if axis is None else axis),
 )

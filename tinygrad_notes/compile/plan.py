@@ -109,8 +109,8 @@ class PythonPlan:
         except (ArithmeticError, ValueError):
             results = [math.nan]
         if all(math.isfinite(x) for r in results for x in (r if isinstance(r, list) else (r,))):
-            found = zip(results, self.kinds, strict=True)
-            return [np.array(r, d).reshape(s) if s else _cast(r, d) for r, (s, d) in found]
+            kinds = zip(results, self.kinds, strict=True)
+            return [np.array(r, dtype).reshape(shape) if shape else _cast(r, dtype) for r, (shape, dtype) in kinds]
         if self._careful is None:
             self._careful = NumPyPlan(self.tape, self.roots, careful=True)
         return self._careful.run(_in_order(self._careful.inputs, self.inputs, arrays))
@@ -148,12 +148,12 @@ class LanePlan:
         ]
         fed = {k for k, _ in feedback}
         self.unfed = [None if k in fed else v for k, v in enumerate(self.views)]
-        # Native code writes doubles.
-        self.casts = [(k, tape.dtype(r)) for k, r in enumerate(roots[:whole]) if tape.dtype(r) != np.float64]
         self.results = [
             Results(self.out, arrays) if (arrays := [v for v in views if v is not None and v[2]]) else None
             for views in (self.unfed, self.views)
         ]
+        # Native code writes doubles.
+        self.casts = [(k, tape.dtype(r)) for k, r in enumerate(roots[:whole]) if tape.dtype(r) != np.float64]
         self.memory: memoryview[float] = memoryview(self.out)  # type: ignore[arg-type]  # an array is a buffer
         self.flag = program.flag
         self.given: Any = None
@@ -183,8 +183,11 @@ class LanePlan:
         """Results in memory of their own; None for what was written in place."""
         memory = self.memory
         store = self.results[views is self.views]
-        arrays = iter(()) if store is None else iter(store.take())
-        found = [None if v is None else next(arrays) if v[2] else memory[v[0]] for v in views]
+        if store is None:
+            found: list[Any] = [None if v is None else memory[v[0]] for v in views]
+        else:
+            arrays = iter(store.take())
+            found = [None if v is None else next(arrays) if v[2] else memory[v[0]] for v in views]
         for k, dtype in self.casts:
             if found[k] is not None:
                 found[k] = _cast(found[k], dtype)
