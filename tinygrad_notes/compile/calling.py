@@ -136,14 +136,17 @@ class Arguments:
             Leaf: lambda i: self.arrays[i.place].path,
             Numbers: lambda i: f"array([{', '.join(self.numbers[i.argument])}], float)",
         }
-        expressions, captured = [], []
+        expressions: list[str] = []
+        captured: list[str] = []
         for i in inputs:
             if type(i) in given:
                 expressions.append(given[type(i)](i))
             elif is_node(getattr(i, "what", None)):  # may be given data of another shape
                 data, now = f"c{len(captured)}", i.data()
                 captured.append(f"{data} = {self.bind(i.what)}.data")
-                captured.append(f"if {data}.shape != {now.shape} or {data}.dtype != {self.bind(now.dtype)}: return MISS")
+                captured.append(
+                    f"if {data}.shape != {now.shape} or {data}.dtype != {self.bind(now.dtype)}: return MISS"
+                )
                 expressions.append(data)
             else:
                 expressions.append(f"{self.bind(i)}.data()")

@@ -281,6 +281,7 @@ class Traced:
         "a NumPy array was made of a traced value, or a traced value was written into one", _IN_PLACE
     )
     __setitem__ = _no_number("an assignment to elements of a traced array", _IN_PLACE)
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if options.get("out") is not None:
             refuse(f"an in-place operator or out= of np.{ufunc.__name__} with a traced value", _IN_PLACE)
