@@ -136,7 +136,7 @@ def scan(
 
     Example:
         >>> scan(lambda total, x: (total + x, total + x), 0.0, np.array([1.0, 2.0, 3.0]))
-        (6.0, array([1., 3., 6.]))
+        (np.float64(6.0), array([1., 3., 6.]))
     """
     arrays = tree_leaves(xs)
     lengths = {shape_of(a)[0] if shape_of(a) else None for a in arrays} | ({length} if length is not None else set())

@@ -137,7 +137,7 @@ class Module:
             >>> model = nn.Perceptron(2, rng=0)
             >>> step = model.compile(nn.binary_cross_entropy)
             >>> loss, gradients = step(np.array([[0.0, 1.0]]), np.array([1.0]))
-            >>> {name: g.shape for name, g in gradients.items()}
+            >>> {name: np.shape(g) for name, g in gradients.items()}
             {'weight': (2,), 'bias': ()}
         """
         model: Callable[..., Any] = self  # type: ignore[assignment]  # a subclass defines __call__
