@@ -19,7 +19,7 @@ import numpy as np
 
 from . import ops
 from .graph import Node, cotangents, is_node, recording, topological_order
-from .ops.namespaces import is_number, is_traced
+from .ops.namespaces import is_number, is_symbol
 from .tensor import Tensor
 from .value import Value
 
@@ -113,7 +113,7 @@ class _Run:
             _depth.now -= 1
 
     def _enter(self, leaf: Any) -> Node:
-        if is_traced(leaf):
+        if is_symbol(leaf):
             # An argument that is given twice is two to differentiate by.
             times = self.entered[leaf.index] = self.entered.get(leaf.index, -1) + 1
             node: Node = leaf.enter(self.numbers.setdefault(times, next(_runs)))
@@ -150,7 +150,7 @@ class _Run:
     def pull(self, seeds: Sequence[tuple[Any, Any]]) -> list[Any]:
         """The cotangent of each input; zero for an input that the seeds' nodes do not depend on."""
         live = [(y, g) for y, g in seeds if is_node(y) and y.requires_grad]
-        if live and is_traced(live[0][0]):
+        if live and is_symbol(live[0][0]):
             pullback: Callable[..., list[Any]] = type(live[0][0]).pullback
             return pullback(live, self.inputs)
         found = dict(cotangents(live, self.inputs, create_graph=self.nested)) if live else {}
@@ -291,7 +291,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
         if tuple(np.shape(t) if isinstance(t, (list, tuple)) else ops.shape_of(t)) != x.shape:
             raise ValueError(f"jvp: a tangent is {ops.describe(t)}; expected shape {x.shape}, as its primal.")
         tangent[x] = t if is_node(t) else float(t) if isinstance(x, Value) else x.as_cotangent(t)
-    if run.inputs and is_traced(run.inputs[0]):
+    if run.inputs and is_symbol(run.inputs[0]):
         first: Any = run.inputs[0]
         pushed = first.pushforward(tree_leaves(run.output), run.inputs, list(tangent.values()), _runs)
         return run.output, tree_build(run.output, iter(pushed))

@@ -5,7 +5,7 @@ intermediate is passed on by its slope. That is what adjoints say: an element y 
 
     ULPS · Σ |∂y/∂v| · ulp(v)
 
-over every number v of the eager graph: the inputs, the intermediates, those of the recorded backward pass, and y itself.
+over every number v of the eager graph: the inputs, the intermediates, those of the recorded backward pass, y itself.
 NaN and infinities are to be the same.
 """
 
@@ -53,18 +53,18 @@ class Reference:
     def check(self, found: Any, what: str = "") -> None:
         """Raise AssertionError unless `found` is the same, up to roundings."""
         assert structure(found) == structure(self.value), f"{what}: {structure(found)}, not {structure(self.value)}"
-        for k, (y, expected) in enumerate(zip(tree_leaves(found), tree_leaves(self.value), strict=True)):
-            if isinstance(expected, str):
-                assert y == expected
+        for k, (given, wanted) in enumerate(zip(tree_leaves(found), tree_leaves(self.value), strict=True)):
+            if isinstance(wanted, str):
+                assert given == wanted
                 continue
-            y, expected = np.asarray(y), np.asarray(expected)
+            y, expected = np.asarray(given), np.asarray(wanted)
             for place in np.argwhere(~((y == expected) | (np.isnan(y) & np.isnan(expected)))):
                 index = tuple(int(i) for i in place)
                 bound = self.bound(k, index, expected[index])
                 if not abs(float(y[index]) - float(expected[index])) <= bound:  # NaN too
                     raise AssertionError(
-                        f"{what}: result {k} at {index}: {y[index]!r}, not {expected[index]!r}; allowed is {bound:.2g}.\n"
-                        f"arguments: {self.args!r}"
+                        f"{what}: result {k} at {index}: {y[index]!r}, not {expected[index]!r}; "
+                        f"allowed is {bound:.2g}.\narguments: {self.args!r}"
                     )
 
     def bound(self, leaf: int, index: tuple[int, ...], expected: Any) -> float:

@@ -162,6 +162,8 @@ class ArrayProgram:
             self._free(i, args, k)
         else:
             function = getattr(numpy_reading, op.name)
+            if not op.elementwise:  # a number may be Python's; the rule asks for shapes
+                names = [n if tape.shape(a) else f"np.asarray({n})" for n, a in zip(names, args, strict=True)]
             given = f"[{', '.join(names)}]" if op.arity < 0 else ", ".join(names)
             values = "".join(f", {n}={self._literal(v)}" for n, v in params.items())
             self._define(i, f"{self._bind(op.name, function)}({given}{values})")
@@ -387,7 +389,8 @@ class ArrayProgram:
         name = self.names[r]
         code = self.tape.rows[r][0]
         if not self.tape.shape(r):
-            return name if code == CONSTANT else f"{name}.item()" if self._is_array(r) else f"float({name})"
+            kind = "bool" if self.tape.dtype(r).kind == "b" else "float"
+            return name if code == CONSTANT else f"{name}.item()" if self._is_array(r) else f"{kind}({name})"
         root = self.root_of[r]
         if code == INPUT or root != r or self.roots.count(r) > 1:
             lasting = code == INPUT or self.tape.rows[root][0] == INPUT or root in self.held

@@ -144,9 +144,8 @@ class Arguments:
             elif is_node(getattr(i, "what", None)):  # may be given data of another shape
                 data, now = f"c{len(captured)}", i.data()
                 captured.append(f"{data} = {self.bind(i.what)}.data")
-                captured.append(
-                    f"if {data}.shape != {now.shape} or {data}.dtype != {self.bind(now.dtype)}: return MISS"
-                )
+                dtype = self.bind(now.dtype)
+                captured.append(f"if {data}.shape != {now.shape} or {data}.dtype != {dtype}: return MISS")
                 expressions.append(data)
             else:
                 expressions.append(f"{self.bind(i)}.data()")

@@ -19,7 +19,7 @@ from .calling import MISS, Arguments, HasNodesError, Leaf, Numbers, Output, writ
 from .capture import Captures, Randomness, reach
 from .debug import DebugPlan
 from .plan import Plan, make_plan
-from .tape import ELEMENT, Tape
+from .tape import ELEMENT, DeclinedError, Tape
 from .trace import Traced, TraceError, tracing, user_line, wrap
 
 
@@ -127,7 +127,15 @@ class Compiled:
 
     def _make(self, args: Sequence[Any], arguments: Arguments) -> tuple[Callable[..., Any], Callable[..., Any]]:
         started = time.perf_counter()
-        tape, output = self._trace(args)
+        try:
+            return self._make_by(args, arguments, started, unroll=False)
+        except DeclinedError:  # a map that cannot be traced once
+            return self._make_by(args, arguments, started, unroll=True)
+
+    def _make_by(
+        self, args: Sequence[Any], arguments: Arguments, started: float, unroll: bool
+    ) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        tape, output = self._trace(args, unroll)
         traced = time.perf_counter()
         roots: list[int] = []
         outputs = [_output(tape, y, roots) for y in tree_leaves(output)]
@@ -186,7 +194,7 @@ class Compiled:
             feedback.append((place.result, Leaf(first + j)))
         return feedback
 
-    def _trace(self, args: Sequence[Any]) -> tuple[Tape, Any]:
+    def _trace(self, args: Sequence[Any], unroll: bool) -> tuple[Tape, Any]:
         """Run the function on symbols."""
         reached = reach(self.f)
         randomness = Randomness(reached)
@@ -215,7 +223,7 @@ class Compiled:
                 else:
                     symbols.append(x)
             entered.append(tree_build(arg, iter(symbols)))
-        with recording(True), tracing(tape):
+        with recording(True), tracing(tape, unroll):
             try:
                 output = self.f(*entered)
             except ValueError as error:  # NumPy's, around ours, where a traced value is written into an array

@@ -16,8 +16,9 @@ from .. import ops
 from ..ops import TABLE
 from ..ops.namespaces import Namespace
 from .looping import LoopResult
+from .roll import Roller
 from .tape import ALIAS, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LOOP, DeclinedError, Pull, Tape, code_of
-from .trace import Symbols, enter, wrap
+from .trace import Symbols, Traced, enter, wrap
 
 MOST = 60_000
 """The most numbers that a program is written out in."""
@@ -30,6 +31,20 @@ def is_scalar(tape: Tape, live: Sequence[int]) -> bool:
 
 def _is_stack(tape: Tape, i: int) -> bool:
     return tape.operation(tape.rows[i][0])[0] is ops.stack and not any(a in tape.shapes for a in tape.rows[i][1:])
+
+
+SHARING = {ops.max, ops.min, ops.logsumexp, ops.log_softmax}
+"""Ops whose gradient at ties is shared evenly, which it is not when they are differentiated number by number."""
+
+
+def written_out(source: Tape, roots: Sequence[int]) -> tuple[Tape, list[int]]:
+    """`expand`, of the backward passes too where these are better worked out on arrays."""
+    rows = source.rows
+    if source.pulls and any(rows[i][0] >= 0 and source.operation(rows[i][0])[0] in SHARING for i in source.live(roots)):
+        roller = Roller(source, roots, careful=False, deep=True)
+        found = [roller.row(r) for r in roots]
+        source, roots = roller.tape, [y.index if isinstance(y, Traced) else roller.tape.constant(y) for y in found]
+    return expand(source, roots)
 
 
 def expand(source: Tape, roots: Sequence[int]) -> tuple[Tape, list[int]]:
@@ -94,12 +109,14 @@ class _Expander:
             return self._cotangent(i, args[0], args[1])
         if code == LOOP:
             return self._elements(i, tape.input(LoopResult(*args), shape, np.dtype(float)), shape)
+        if code < 0:
+            raise DeclinedError("a map")
         op, params = source.operation(code)
         if op.differentiable is False and not op.elementwise:
             raise DeclinedError(op.name)
         if source.dtype(i) not in (np.float64, np.bool) and not op.elementwise:
             raise DeclinedError(f"{op.name} of {source.dtype(i)}")
-        given = [self.values[a] for a in args]
+        given = [self.values[a] if op.elementwise else _boxed(self.values[a]).view(_Array) for a in args]
         function = getattr(objects, op.name)
         try:
             found = function(given, **params) if op.arity < 0 else function(*given, **params)
@@ -199,8 +216,8 @@ class _Objects(Namespace):
         return call
 
 
-def _reduction(op: Callable[..., Any]) -> Callable[..., Any]:
-    ufunc = np.frompyfunc(op, 2, 1)
+def _reduction(op: Callable[..., Any], identity: float | None = None) -> Callable[..., Any]:
+    ufunc = np.frompyfunc(op, 2, 1, identity=identity)
 
     def reduce(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         axes = tuple(range(x.ndim)) if axis is None else axis
@@ -226,8 +243,8 @@ def _mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 objects = _Objects(
     np,
-    sum=_reduction(ops.add),
-    prod=_reduction(ops.multiply),
+    sum=_reduction(ops.add, 0.0),
+    prod=_reduction(ops.multiply, 1.0),
     max=_reduction(ops.maximum),
     min=_reduction(ops.minimum),
     mean=_mean,
@@ -237,5 +254,6 @@ objects = _Objects(
     ones_like=lambda x: np.full(np.shape(x), 1.0, object),
     astype=lambda x, *, dtype: x,
     asarray=lambda x: x,
+    stack=lambda xs, *, axis=0: np.stack([_boxed(x) for x in xs], axis=axis),
     cumulative_sum=lambda x, *, axis=None: np.add.accumulate(x, axis=0 if axis is None else axis),
 )

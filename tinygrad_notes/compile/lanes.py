@@ -17,8 +17,8 @@ import numpy as np
 from .loops import Slice
 from .lower import lower
 from .native import Stage, build
-from .native.primitives import PRIMITIVES
-from .roll import Roller
+from .native.primitives import MASK, NUMBER, PRIMITIVES
+from .roll import Roller, number_of
 from .tape import ASSEMBLED, CONSTANT, ELEMENT, INPUT, LANES, DeclinedError
 from .trace import Traced
 
@@ -55,7 +55,7 @@ class LaneProgram:
     def __init__(
         self, roller: Roller, roots: Sequence[int], feedback: Sequence[tuple[int, Any]] = (), stacked: int = 0
     ) -> None:
-        found = [roller.row(r) for r in roots]
+        found = [number_of(roller.row(r)) for r in roots]
         rows = [y.index if isinstance(y, Traced) else roller.tape.constant(y) for y in found]
         self.tape, self.roots = lower(roller.tape, rows, known=KNOWN)
         self.live = self.tape.live(self.roots)
@@ -171,7 +171,7 @@ class LaneProgram:
         self.ready: dict[int, int] = {}  # from when on a row can be loaded
         self.place: dict[int, Place] = {}  # where a computed row is kept
         self.single: list[tuple[int, Place, list[int]]] = []  # sums of numbers that are stored: time, where, rows
-        self.adding: list[tuple[int, Place, int, int]] = []  # lanes that are added in memory: time, where, stride, row
+        self.adding: list[tuple[int, Place, int, int, int]] = []  # added in memory: time, where, stride, row, lanes
         uses: dict[int, list[int]] = defaultdict(list)
         computed = []
         for i in self.live:
@@ -206,6 +206,9 @@ class LaneProgram:
         for i in self.computed:  # what another stage uses is kept
             if self._is_sum(i) or any(self.stage[u] != self.stage[i] for u in uses[i] if u >= 0):
                 self.place.setdefault(i, self._reserve(self.kept, self._lanes(i)))
+        for time, _, _, row, lanes in self.adding:
+            if row in self.time and self.stage[row] != (time, lanes) and row not in self.place:
+                self.place[row] = self._reserve(self.kept, self._lanes(row))
 
     def _assembly(self, i: int, uses: dict[int, list[int]]) -> int:
         """Plan how an array is put together from its parts; when it is complete."""
@@ -236,9 +239,10 @@ class LaneProgram:
             stride = int(where[1] - where[0])
             if where.ndim != 1 or not (where == where[0] + stride * np.arange(len(where))).all() or not stride:
                 raise DeclinedError("a gradient that is scattered irregularly")
-            time = max(ready, self.time.get(row, self.ready.get(row, 0)))
+            together = row in self.time and self._lanes(row) == len(where) and not self._is_sum(row)
+            time = max(ready, self.time[row] if together else self.ready[row])
             time += time % 2 == 0
-            self.adding.append((time, (buffer, base + int(where[0])), stride, row))
+            self.adding.append((time, (buffer, base + int(where[0])), stride, row, len(where)))
             uses[row].append(-time)
             ready = time + 1
         return ready
@@ -253,7 +257,7 @@ class LaneProgram:
             code = self._at(*self.stage[i])
             if self._is_sum(i):
                 buffer, offset = self.place[i]
-                code.put("total", self._value(code, self._args(i)[0]), buffer, offset, 0, 0)
+                code.put("total", self._as(code, self._args(i)[0], NUMBER), buffer, offset, 0, 0)
                 continue
             value = self._value(code, i, here=True)
             if i in self.place:
@@ -265,8 +269,8 @@ class LaneProgram:
             for r in rows[1:]:
                 total = code.entry("add", total, self._value(code, r))
             code.put("store", total, buffer, offset, 0, 1, 0)
-        for time, (buffer, offset), stride, row in self.adding:
-            code = self._at(time, self._lanes(row))
+        for time, (buffer, offset), stride, row, lanes in self.adding:
+            code = self._at(time, lanes)
             before = code.put("load", buffer, offset, 0, stride, 0)
             total = code.put("add", before, self._value(code, row))
             code.put("store", total, buffer, offset, 0, stride, 0)
@@ -283,6 +287,16 @@ class LaneProgram:
             else:
                 value = self._value(code, i)
             code.put("store", value, buffer, offset, 0, 1, self.strides.get(buffer, 0))
+
+    def _as(self, code: _Code, i: int, kind: str) -> int:
+        """The entry of a row as a mask or as a number: truth values that are in memory are 0 or 1."""
+        value = self._value(code, i)
+        given = PRIMITIVES[code.entries[value][0]].result if code.entries[value][0] in PRIMITIVES else NUMBER
+        if given == kind:
+            return value
+        if kind == MASK:
+            return code.entry("not_equal", value, code.entry("constant", 0.0))
+        return code.entry("number", value)
 
     def _load(self, code: _Code, place: Place, stride: int) -> int:
         """The entry of numbers in memory."""
@@ -304,11 +318,12 @@ class LaneProgram:
         elif row[0] == LANES:
             entry = self._gathered(code, self.base[self.same[row[1]]], self.tape.offsets[row[2]])
         elif here or self._is_mask(i):
-            args = [self._value(code, a) for a in self._args(i)]
+            takes = PRIMITIVES[self.names[i]].takes
+            args = [self._as(code, a, kind) for a, kind in zip(self._args(i), takes, strict=True)]
             entry = code.entry(self.names[i], *args)
         else:
             buffer, base = self.place[i]
-            entry = code.entry("load", buffer, base, 0, 1, 0)
+            entry = code.entry("load", buffer, base, 0, int(self._lanes(i) > 1), 0)
         code.values[i] = entry
         return entry
 

@@ -13,8 +13,8 @@ from ..calculus import tree_build, tree_leaves, tree_map, tree_match
 from ..graph import is_node
 from ..ops import shape_of
 from ..ops.namespaces import is_number
-from .tape import ELEMENT, LOOP, Tape
-from .trace import Traced, current, enter, tracing, wrap
+from .tape import ELEMENT, LOOP, MAPPED, SAMPLE, Map, Tape
+from .trace import Traced, current, enter, tracing, unrolls, wrap
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,9 @@ def scan(
         ValueError: the arrays have different lengths.
 
     Example:
-        >>> scan(lambda total, x: (total + x, total + x), 0.0, np.array([1.0, 2.0, 3.0]))
-        (np.float64(6.0), array([1., 3., 6.]))
+        >>> total, totals = scan(lambda t, x: (t + x, t + x), 0.0, np.array([1.0, 2.0, 3.0]))
+        >>> float(total), totals
+        (6.0, array([1., 3., 6.]))
     """
     arrays = tree_leaves(xs)
     lengths = {shape_of(a)[0] if shape_of(a) else None for a in arrays} | ({length} if length is not None else set())
@@ -234,6 +235,9 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable
         if len(sizes) != 1:
             raise ValueError(f"vmap: the arguments have {sorted(sizes) or 'no'} samples; expected one number of them.")
         (size,) = sizes
+        tape = current()
+        if tape is not None and size >= MANY and not unrolls():
+            return _mapped(tape, f, args, axes, size, out_axes)
         results = []
         for k in range(size):
             sample = [
@@ -248,6 +252,42 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable
         return tree_build(results[0], iter(stacked))
 
     return mapped
+
+
+MANY = 64
+"""From so many samples on a compiled map is traced once, with any one sample, and not sample by sample."""
+
+
+def _mapped(
+    tape: Tape, f: Callable[..., Any], args: Sequence[Any], axes: Sequence[int | None], size: int, out_axes: int
+) -> Any:
+    """f traced once; each result as an array over the samples."""
+    number = len(tape.maps)
+
+    def sample(leaf: Any, axis: int) -> Any:
+        row = enter(tape, leaf)
+        shape = tape.shape(row)
+        axis %= len(shape)
+        tape.maps.append(Map(size, axis, number))
+        one = tape.row((SAMPLE, row, len(tape.maps) - 1), shape[:axis] + shape[axis + 1 :], tape.dtype(row))
+        return wrap(tape, one) if len(shape) > 1 else wrap(tape, tape.row((ELEMENT, one, 0)))
+
+    samples = [
+        arg if axis is None else tree_map(lambda leaf, axis=axis: sample(leaf, axis), arg)
+        for arg, axis in zip(args, axes, strict=True)
+    ]
+    result = f(*samples)
+    tape.maps.append(Map(size, 0, number))
+    last = len(tape.maps) - 1
+
+    def over(y: Any) -> Any:
+        row = enter(tape, y)
+        found = wrap(tape, tape.row((MAPPED, row, last), (size, *tape.shape(row)), tape.dtype(row)))
+        axis = out_axes % found.ndim
+        order = [*range(1, axis + 1), 0, *range(axis + 1, found.ndim)]
+        return ops.permute_dims(found, axes=tuple(order)) if axis else found
+
+    return tree_map(over, result)
 
 
 def _sample(leaf: Any, axis: int, k: int) -> Any:

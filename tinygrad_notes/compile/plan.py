@@ -15,9 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from .arrays import ArrayProgram
-from .expand import expand, is_scalar
+from .expand import is_scalar, written_out
 from .irregular import LARGE, TablePlan, is_irregular
 from .looping import ChainPlan
+from .results import Results
 from .roll import Roller
 from .scalars import ScalarProgram
 from .tape import LOOP, DeclinedError, Tape
@@ -98,7 +99,7 @@ class PythonPlan:
         self.program = ScalarProgram(Roller(scalar, rows, careful=False, deep=False, least=10**9), rows)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions = self.flops = self.program.instructions
-        self.shapes = [tape.shape(r) for r in roots]
+        self.kinds = [(tape.shape(r), tape.dtype(r)) for r in roots]
         self._careful: NumPyPlan | None = None
 
     def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
@@ -108,7 +109,8 @@ class PythonPlan:
         except (ArithmeticError, ValueError):
             results = [math.nan]
         if all(math.isfinite(x) for r in results for x in (r if isinstance(r, list) else (r,))):
-            return [np.array(r).reshape(s) if s else r for r, s in zip(results, self.shapes, strict=True)]
+            kinds = zip(results, self.kinds, strict=True)
+            return [np.array(r, dtype).reshape(shape) if shape else _cast(r, dtype) for r, (shape, dtype) in kinds]
         if self._careful is None:
             self._careful = NumPyPlan(self.tape, self.roots, careful=True)
         return self._careful.run(_in_order(self._careful.inputs, self.inputs, arrays))
@@ -146,12 +148,18 @@ class LanePlan:
         ]
         fed = {k for k, _ in feedback}
         self.unfed = [None if k in fed else v for k, v in enumerate(self.views)]
-        self.only_numbers = [all(v is None or not v[2] for v in views) for views in (self.unfed, self.views)]
+        self.results = [
+            Results(self.out, arrays) if (arrays := [v for v in views if v is not None and v[2]]) else None
+            for views in (self.unfed, self.views)
+        ]
+        # Native code writes doubles.
+        self.casts = [(k, tape.dtype(r)) for k, r in enumerate(roots[:whole]) if tape.dtype(r) != np.float64]
         self.memory: memoryview[float] = memoryview(self.out)  # type: ignore[arg-type]  # an array is a buffer
         self.flag = program.flag
         self.given: Any = None
         self.stacks = [tape.shape(r) for r in roots[whole:]]
         self.bound: tuple[Any, ...] = ()
+        self.flat: list[np.ndarray[Any, Any]] = []
         self.step: Callable[..., None] | None = None
         self.looping: tuple[list[Any], list[Any], Callable[..., None]] | None = None
         self._numpy: NumPyPlan | None = None
@@ -165,7 +173,7 @@ class LanePlan:
         """The results."""
         if arrays is not self.given:
             if not self.bound or not all(map(is_, arrays, self.bound)):
-                self.bind(arrays)
+                self._tie(arrays)
             self.given = arrays if self.bound else None
         self.step()  # type: ignore[misc]  # bound by now
         if self.memory[self.flag] != 0.0 and self.tape.pulls:
@@ -175,10 +183,16 @@ class LanePlan:
     def _results(self, views: Sequence[tuple[int, int, tuple[int, ...]] | None]) -> list[Any]:
         """Results in memory of their own; None for what was written in place."""
         memory = self.memory
-        if self.only_numbers[views is self.views]:
-            return [None if v is None else memory[v[0]] for v in views]
-        out = self.out.copy()
-        return [None if v is None else memory[v[0]] if not v[2] else out[v[0] : v[1]].reshape(v[2]) for v in views]
+        store = self.results[views is self.views]
+        if store is None:
+            found: list[Any] = [None if v is None else memory[v[0]] for v in views]
+        else:
+            arrays = iter(store.take())
+            found = [None if v is None else next(arrays) if v[2] else memory[v[0]] for v in views]
+        for k, dtype in self.casts:
+            if found[k] is not None:
+                found[k] = _cast(found[k], dtype)
+        return found
 
     def loop(self, arrays: Sequence[Any], steps: int) -> list[Any] | None:
         """The results after so many steps, each on what the one before it left; None where care is needed.
@@ -204,13 +218,14 @@ class LanePlan:
         """Tie the program to arrays: read in place where they are of contiguous floats, else copied in each call."""
         ready = [np.ascontiguousarray(a, np.float64) for a in arrays]
         same = all(r is a for r, a in zip(ready, arrays, strict=True))
-        flat = [r.reshape(-1) if r.size else np.zeros(1) for r in ready]
+        self.flat = [r.reshape(-1) if r.size else np.zeros(1) for r in ready]
         rest = [self.out, self.kept, *self.program.indices]
         try:
-            self.step = self.program.native.bind([*flat, *rest], self.threads)
+            self.step = self.program.native.bind([*self.flat, *rest], self.threads)
         except ValueError:  # two arrays share memory, and one is written
             same = False
-            self.step = self.program.native.bind([*(f.copy() for f in flat), *rest], self.threads)
+            self.flat = [f.copy() for f in self.flat]
+            self.step = self.program.native.bind([*self.flat, *rest], self.threads)
         self.bound = tuple(arrays) if same else ()
         self.given = None
         self.in_place = (
@@ -218,6 +233,20 @@ class LanePlan:
             and bool(self.fed)
             and all(ready[self.inputs.index(what)] is arrays[self.inputs.index(what)] for what in self.fed)
         )
+
+    def _tie(self, arrays: Sequence[Any]) -> None:
+        """As `bind`, for a later call: arrays of the shapes as before, of which none is written, need no new check."""
+        if self.step is None or self.fed or self.threads > 1:
+            self.bind(arrays)
+            return
+        same = True
+        for k, array in enumerate(arrays):
+            ready = np.ascontiguousarray(array, np.float64)
+            same = same and ready is array
+            if ready.size:
+                self.flat[k] = ready if ready.flags.aligned else ready.copy()
+                self.step.replace(k, self.flat[k])  # type: ignore[attr-defined]  # a function carries it
+        self.bound = tuple(arrays) if same else ()
 
     def with_care(self) -> NumPyPlan:
         """The program that keeps 0 · ∞ = 0."""
@@ -266,7 +295,9 @@ def make_plan(
             return table
     if backend == "python" or (backend == "auto" and scalar and len(live) <= SHORT):
         try:
-            return PythonPlan(tape, roots, *((tape, roots) if scalar else expand(tape, roots)))
+            computed = [tape.rows[i] for i in live if tape.rows[i][0] >= 0]
+            numbers = scalar and not any(a in tape.shapes for row in computed for a in row[1:])
+            return PythonPlan(tape, roots, *((tape, roots) if numbers else written_out(tape, roots)))
         except DeclinedError as error:
             if backend == "python":
                 raise ValueError(
@@ -280,7 +311,7 @@ def _lanes(
 ) -> LanePlan | str:
     """Native code, or why there is none."""
     try:
-        numbers, rows = (tape, roots) if scalar else expand(tape, roots)
+        numbers, rows = (tape, roots) if scalar else written_out(tape, roots)
         try:
             return LanePlan(tape, roots, numbers, rows, options["threads"], feedback, stacked)
         except DeclinedError:
@@ -312,6 +343,13 @@ def _index(roller: Roller, y: Any) -> int:
 def _in_order(wanted: Sequence[Any], given: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
     """The arrays of one program's inputs in the order of another's."""
     return [arrays[given.index(w)] for w in wanted]
+
+
+def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
+    """A result in the dtype of its row; a number is a float or a truth value."""
+    if isinstance(x, np.ndarray):
+        return x.astype(dtype)
+    return bool(x) if dtype.kind == "b" else float(x)
 
 
 def _is_finite(x: Any) -> bool:

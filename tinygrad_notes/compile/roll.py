@@ -15,18 +15,39 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import ops
 from .differentiate import cotangents
 from .looping import LoopResult
-from .tape import ALIAS, ASSEMBLED, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LOOP, Tape, code_of
+from .tape import (
+    ALIAS,
+    ASSEMBLED,
+    CONSTANT,
+    COTANGENT,
+    DETACHED,
+    ELEMENT,
+    INPUT,
+    LOOP,
+    MAPPED,
+    SAMPLE,
+    DeclinedError,
+    Tape,
+    code_of,
+)
 from .trace import Symbols, Traced, constant, contiguous, enter, wrap
 
 ADD, MULTIPLY, STACK = code_of(ops.add), code_of(ops.multiply), ops.stack
 Ids = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Lane(NamedTuple):
+    """The key of a row for all samples of a map."""
+
+    row: int
+    map: int
 
 
 class Roller:
@@ -47,6 +68,7 @@ class Roller:
         self.live = source.live(roots)
         self.done: dict[Any, Any] = {}
         self.ids: dict[Any, Ids] = {}
+        self.sampled: dict[int, bytearray] = {}
         self.pulled: dict[int, list[Any]] = {}
         self._classify()
 
@@ -84,7 +106,7 @@ class Roller:
                 kept[i] = get(row, len(known)) if array in targets else kinds[i]
             elif code == CONSTANT:
                 kinds[i] = kept[i] = get(row, len(known))
-            elif i in shapes or code in (INPUT, COTANGENT, ALIAS, LOOP) or len(row) > 4:
+            elif i in shapes or code in (INPUT, COTANGENT, ALIAS, LOOP, MAPPED) or len(row) > 4:
                 kinds[i] = kept[i] = alone
                 alone -= 1
             elif len(row) == 3:
@@ -153,6 +175,8 @@ class Roller:
         return send
 
     def _job(self, key: Any) -> Generator[Any, Any, Any]:
+        if isinstance(key, Lane):
+            return self._mapped(key)
         if not isinstance(key, int):
             return self._array(self.ids[key])
         return self._noted(key) if key in self.source.lines or key in self.source.names else self._single(key)
@@ -177,6 +201,13 @@ class Roller:
             return wrap(tape, tape.input(source.inputs[row[1]], shape, dtype))
         if code == CONSTANT:
             return source.constants[row[1]]
+        if code == MAPPED:
+            many = source.maps[row[2]]
+            found = yield Lane(row[1], many.number)
+            found = found if isinstance(found, Traced) else constant(tape, found)
+            return found if found.shape else ops.broadcast_to(found, shape=(many.size,))
+        if code == SAMPLE:
+            raise DeclinedError("a sample outside of its map")
         if code == LOOP:
             return wrap(tape, tape.input(LoopResult(*row[1:]), shape, dtype))
         if code == COTANGENT:
@@ -248,8 +279,50 @@ class Roller:
         return total
 
     def _assembled(self, pieces: Sequence[tuple[Any, Any]], shape: tuple[int, ...]) -> Any:
-        parts = [(where, enter(self.tape, g)) for where, g in pieces]
+        parts = []
+        for where, g in pieces:
+            at = where.ravel().tolist() if isinstance(where, np.ndarray) and where.size < 2 else [where]
+            parts += [(place, enter(self.tape, number_of(g))) for place in at]
         return wrap(self.tape, self.tape.assemble(parts, shape))
+
+    # --- one row for all samples ------------------------------------------------------------------------------------
+
+    def _mapped(self, key: Lane) -> Generator[Any, Any, Any]:
+        """A row of numbers for each sample of a map, as an array; a row that no sample is in as it is."""
+        source = self.source
+        index, number = key.row, key.map
+        if not self._depends(index, number):
+            return (yield index)
+        row = source.rows[index]
+        plain = row[0] >= 0 or row[0] == DETACHED or (row[0] == ELEMENT and source.rows[row[1]][0] == SAMPLE)
+        if index in source.shapes or not plain:
+            raise DeclinedError("a map of a function of arrays, of a gradient or of a map")
+        if row[0] == ELEMENT:
+            _, array, k = source.rows[row[1]]
+            many, shape = source.maps[k], source.shape(array)
+            place = np.unravel_index(row[2], shape[: many.axis] + shape[many.axis + 1 :]) if len(shape) > 1 else ()
+            strides = contiguous(shape)
+            start = sum(int(p) * s for p, s in zip(place, strides[: many.axis] + strides[many.axis + 1 :], strict=True))
+            return self._places((yield array), shape, start + strides[many.axis] * np.arange(many.size))
+        args = []
+        for a in source.arguments(index):
+            args.append((yield Lane(a, number)))  # noqa: PERF401  # no comprehension may wait
+        if row[0] == DETACHED:
+            return wrap(self.tape, self.tape.row((DETACHED, args[0].index), args[0].shape, args[0].dtype))
+        return self._apply(*source.operation(row[0])[:1], args, source.operation(row[0])[1])
+
+    def _depends(self, index: int, number: int) -> bool:
+        """Whether a row is computed from a sample of a map."""
+        if number not in self.sampled:
+            source = self.source
+            marks = self.sampled[number] = bytearray(len(source.rows))
+            for i in self.live:
+                row = source.rows[i]
+                if row[0] == SAMPLE:
+                    marks[i] = source.maps[row[2]].number == number
+                elif row[0] != MAPPED or source.maps[row[2]].number != number:
+                    marks[i] = any(marks[a] for a in source.arguments(i))
+        return bool(self.sampled[number][index])
 
     # --- many rows in step ------------------------------------------------------------------------------------------
 
@@ -379,14 +452,22 @@ def iter_key(key: Any) -> Generator[Any, Any, Any]:
     return (yield key)
 
 
+def number_of(y: Any) -> Any:
+    """A truth value as 0 or 1, to be kept in memory."""
+    return ops.where(y, 1.0, 0.0) if isinstance(y, Traced) and y.dtype.kind == "b" else y
+
+
 def varying(ids: Ids) -> list[bool]:
     """Along which axes the ids change."""
     return [n > 1 and bool((ids != ids.take([0], axis=k)).any()) for k, n in enumerate(ids.shape)]
 
 
 def filled(tape: Tape, like: Any, x: float) -> Any:
-    """An array of one number, in the shape of another."""
-    return ops.broadcast_to(constant(tape, x), shape=like.shape) if like.shape else constant(tape, x)
+    """An array of one number, in the shape and dtype of another."""
+    number = constant(tape, x)
+    if like.dtype != np.float64:
+        number = ops.astype(number, dtype=like.dtype)
+    return ops.broadcast_to(number, shape=like.shape) if like.shape else number
 
 
 def strided(array: Any, shape: tuple[int, ...], offsets: Any) -> Any:

@@ -18,7 +18,8 @@ from .trace import Traced
 _OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "less": "<", "less_equal": "<="}
 _OPERATORS |= {"greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
 _KNOWN = {*_OPERATORS, *vars(floats.native)} - {"square"}
-_SAME = {"reshape", "broadcast_to", "expand_dims", "squeeze", "sum_to", "sum"}
+_SAME = {"reshape", "broadcast_to", "expand_dims", "squeeze", "sum_to", "sum", "prod", "max", "min"}
+_SPREAD = {"reshape", "broadcast_to", "expand_dims", "squeeze"}
 _counter = itertools.count()
 
 
@@ -71,6 +72,8 @@ class ScalarProgram:
                 self.names[i] = self._sums(base).get(args[1], "0.0")
         elif code == ASSEMBLED:
             return None
+        elif code >= 0 and tape.operation(code)[0].name in _SPREAD and math.prod(tape.shape(args[0])) == 1:
+            self.names[i] = self.names[args[0]]  # an array of one number, again and again
         elif math.prod(tape.shape(i)) != 1 or code < 0:
             raise DeclinedError(f"an array of shape {tape.shape(i)}")
         else:
@@ -95,12 +98,8 @@ class ScalarProgram:
         """The numbers of an assembled array that have parts, as source."""
         parts: dict[int, list[str]] = defaultdict(list)
         for place, row in self.tape.assembled[self.tape.rows[i][1]].parts:
-            where = place
-            if not isinstance(where, int):
-                if where.size != 1:
-                    raise DeclinedError("lanes")
-                where = int(where.flat[0])
-            parts[where].append(self.names[row])
+            for where in (place,) if isinstance(place, int) else place.ravel().tolist():
+                parts[where].append(self.names[row])
         return {where: f"({' + '.join(names)})" if len(names) > 1 else names[0] for where, names in parts.items()}
 
     def _result(self, r: int) -> str:
@@ -110,4 +109,5 @@ class ScalarProgram:
             return f"[{', '.join(sums.get(k, '0.0') for k in range(math.prod(self.tape.shape(r))))}]"
         if code == INPUT and self.tape.shape(r):
             return f"list(x{r})"
-        return self.names[r]
+        name = self.names[r]
+        return f"[{name}] * {math.prod(self.tape.shape(r))}" if self.tape.shape(r) else name

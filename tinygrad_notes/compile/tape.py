@@ -17,14 +17,15 @@ from .. import ops
 from ..ops import Op, shape_of
 from ..ops.namespaces import is_number, numpy_reading
 
-INPUT, ALIAS, ELEMENT, LANES, CONSTANT, DETACHED, COTANGENT, LOOP, ASSEMBLED = range(-1, -10, -1)
+INPUT, ALIAS, ELEMENT, LANES, CONSTANT, DETACHED, COTANGENT, LOOP, ASSEMBLED, SAMPLE, MAPPED = range(-1, -12, -1)
 """Codes of rows that no op made.
 
 `(INPUT, k)`: an array given from outside. `(ALIAS, row, transform)`: the same numbers, as an argument of a transform
 that differentiates by it. `(ELEMENT, array, offset)`: one number of an input, an alias or a gradient; `(LANES, array,
 k)`: many of them, at the k-th array of offsets. `(CONSTANT, k)`: a number. `(DETACHED, row)`: the same, with no
 gradient flowing through it. `(COTANGENT, pull, k)`: a gradient that is still to be worked out. `(LOOP, loop, k)`: what
-a loop leaves. `(ASSEMBLED, k)`: an array put together from numbers and lanes."""
+a loop leaves. `(ASSEMBLED, k)`: an array put together from numbers and lanes. `(SAMPLE, array, k)`: any one sample of
+an array, by the k-th map; `(MAPPED, row, k)`: what a row is for each sample, as an array."""
 
 ARGUMENTS: dict[int, tuple[int, ...]] = {
     INPUT: (),
@@ -33,6 +34,8 @@ ARGUMENTS: dict[int, tuple[int, ...]] = {
     LANES: (1,),
     CONSTANT: (),
     DETACHED: (1,),
+    SAMPLE: (1,),
+    MAPPED: (1,),
 }
 """Which entries of such a row are rows."""
 
@@ -70,6 +73,14 @@ class Assembled(NamedTuple):
     parts: list[tuple[int | np.ndarray[Any, Any], int]]
 
 
+class Map(NamedTuple):
+    """A function of one sample, traced once: how many samples, and along which axis of an array they lie."""
+
+    size: int
+    axis: int
+    number: int
+
+
 class Pull(NamedTuple):
     """A backward pass that is still to be worked out: rows with their cotangents' rows, and the rows asked for."""
 
@@ -88,6 +99,7 @@ class Tape:
         constants: the numbers of CONSTANT rows.
         inputs: what INPUT rows stand for: a path into the arguments, or a captured array or node.
         pulls, loops: what COTANGENT and LOOP rows stand for.
+        maps: what SAMPLE and MAPPED rows belong to.
         offsets: the places of LANES rows.
         assembled: what ASSEMBLED rows are put together from.
         shapes, dtypes: of the rows that are no float64 number.
@@ -106,6 +118,7 @@ class Tape:
         self.pulls: list[Pull] = []
         self.loops: list[Any] = []
         self.assembled: list[Assembled] = []
+        self.maps: list[Map] = []
         self.offsets: list[np.ndarray[Any, Any]] = []
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.dtypes: dict[int, np.dtype[Any]] = {}
@@ -292,6 +305,9 @@ class Tape:
             return x if same else None
         if not op.elementwise or params:
             return None
+        if op is ops.where and self.is_constant(args[0]):
+            chosen, other = args[1:] if self.number(args[0]) else args[:0:-1]
+            return chosen if self._result_is(chosen, other) else None
         numbers = [self.filling(a) for a in args]
         if None not in numbers and not any(self.dtype(a).kind in "iu" for a in args):
             y = op(*numbers)
@@ -322,8 +338,8 @@ class Tape:
                     return args[1 - k]
             if op is ops.multiply:
                 for k in (0, 1):
-                    if (chosen := self._chosen(args[k], args[1 - k])) is not None:
-                        return chosen
+                    if (taken := self._chosen(args[k], args[1 - k])) is not None:
+                        return taken
                     if (scaled := self._scaled(args[k], args[1 - k])) is not None:
                         return scaled
                     if self.filling(args[k]) == -1 and self._result_is(args[1 - k], args[k]):

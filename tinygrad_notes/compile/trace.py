@@ -22,7 +22,7 @@ from ..ops import TABLE, Op, shape_of
 from ..ops.namespaces import BY_TYPE, is_number, numpy_reading
 from ..tensor import Tensor
 from ..value import Value
-from .tape import ALIAS, BOOLEAN, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, Pull, Tape, code_of
+from .tape import ALIAS, BOOLEAN, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, SAMPLE, Pull, Tape, code_of
 
 PACKAGE = str(Path(__file__).parent.parent)
 
@@ -36,7 +36,8 @@ def user_line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith(PACKAGE) and "site-packages" not in file and not file.startswith("<__array_function__"):
+        ours = file.startswith((PACKAGE, "<tinygrad_notes", "<__array_function__"))
+        if not ours and "site-packages" not in file:
             return f"{file}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]  # the outermost frame has none
     return "?"
@@ -59,6 +60,7 @@ def refuse_frozen(what: str) -> NoReturn:
 
 class _Thread(threading.local):
     tape: Tape | None = None
+    unrolls = False
 
 
 _thread = _Thread()
@@ -69,15 +71,21 @@ def current() -> Tape | None:
     return _thread.tape
 
 
+def unrolls() -> bool:
+    """Whether maps are to be traced sample by sample."""
+    return _thread.unrolls
+
+
 @contextlib.contextmanager
-def tracing(tape: Tape) -> Iterator[None]:
-    """Within the block, this tape is written."""
-    before, _thread.tape = _thread.tape, tape
+def tracing(tape: Tape, unroll: bool | None = None) -> Iterator[None]:
+    """Within the block, this tape is written; `unroll` says whether maps are traced sample by sample."""
+    before = _thread.tape, _thread.unrolls
+    _thread.tape, _thread.unrolls = tape, before[1] if unroll is None else unroll
     try:
         with recorded_by(_record):
             yield
     finally:
-        _thread.tape = before
+        _thread.tape, _thread.unrolls = before
 
 
 def _record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -409,7 +417,7 @@ def wrap(tape: Tape, index: int) -> Any:
     symbol = Symbol.__new__(Symbol)
     symbol.tape, symbol.index = tape, index
     symbol.view = None
-    if row[0] in (INPUT, ALIAS, COTANGENT):
+    if row[0] in (INPUT, ALIAS, COTANGENT, SAMPLE):
         symbol.view = (index, 0, contiguous(tape.shape(index)))
     return symbol
 

@@ -350,9 +350,14 @@ def is_number(x: Any) -> bool:
     return kind is float or kind is int or isinstance(x, (numbers.Real, np.bool))
 
 
+def is_symbol(x: Any) -> bool:
+    """Whether x stands for an array or a number that `compile` is tracing."""
+    return getattr(type(x), "traced", False)
+
+
 def is_traced(x: Any) -> bool:
     """Whether x stands for an array that JAX or `compile` is tracing: it has a shape and a dtype, no numbers yet."""
-    if getattr(type(x), "traced", False):
+    if is_symbol(x):
         return True
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(x, jax.core.Tracer)

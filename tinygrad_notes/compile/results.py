@@ -1,0 +1,55 @@
+"""Arrays for results: each call has its own, and those that nobody holds any more are used again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+MOST = 4
+"""So many sets of results are kept; a loop that holds the last result and makes the next needs two."""
+
+View = tuple[int, int, tuple[int, ...]]
+"""Where a result's numbers begin and end in the program's output, and its shape."""
+
+
+class Results:
+    """The results of a program, copied out of the buffer that it writes to.
+
+    A set is one block of memory and an array for each result in it. Making one costs more than filling it, so a set is
+    kept, and taken again once the counts of references say that neither an array nor a part of one is held elsewhere.
+
+    Args:
+        out: the buffer.
+        views: the results that are arrays.
+    """
+
+    def __init__(self, out: np.ndarray[Any, Any], views: Sequence[View]) -> None:
+        self.out, self.views = out, views
+        self.sets: list[tuple[np.ndarray[Any, Any], list[Any]]] = []
+        self.idle: list[int] = []
+
+    def take(self) -> list[Any]:
+        """The arrays, filled; the list itself is not to be changed."""
+        idle = self.idle
+        for held in self.sets:
+            if _counts(held) == idle:
+                np.copyto(held[0], self.out)
+                return held[1]
+        block = self.out.copy()
+        held = block, [block[a:b].reshape(shape) for a, b, shape in self.views]
+        del block
+        self.idle = _counts(held)
+        if len(self.sets) < MOST:
+            self.sets.append(held)
+            self.idle = _counts(held)
+        return held[1]
+
+
+def _counts(held: tuple[np.ndarray[Any, Any], list[Any]]) -> list[int]:
+    """How often the block and each array are referred to."""
+    counts = list(map(getrefcount, held[1]))
+    counts.append(getrefcount(held[0]))
+    return counts
