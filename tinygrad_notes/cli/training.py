@@ -46,15 +46,19 @@ def fit(
     Returns:
         The loss before each step.
     """
-    optimiser = SGD(model.parameters(), lr=lr, momentum=momentum)
+    parameters = dict(model.named_parameters())
+    optimiser = SGD(parameters.values(), lr=lr, momentum=momentum)
+    with no_grad():
+        y = y.reshape(model(x).shape)
+    # NumPy's code is made in milliseconds; native code would take longer than the training.
+    step = model.compile(nn.binary_cross_entropy, backend="numpy")
     losses = []
     for _ in progress(range(epochs), label):
-        a = model(x)
-        loss = nn.binary_cross_entropy(y.reshape(a.shape), a)
-        optimiser.zero_grad()
-        loss.backward()
+        loss, gradients = step(x, y)
+        for name, parameter in parameters.items():
+            parameter.grad = gradients[name]
         optimiser.step()
-        losses.append(loss.item())
+        losses.append(loss)
     return losses
 
 
