@@ -117,7 +117,7 @@ def test_elementwise_rows_on_floats(name: str, k: int) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("shapes", [[()] * 2, [(0,)] * 2, [(1,)] * 2, [(3, 1), (1, 2)], [(2, 1, 3), (5, 1)]], ids=str)
+@pytest.mark.parametrize("shapes", [[()] * 2, [(0,)] * 2, [(1,)] * 2, [(3, 1), (1, 2)]], ids=str)
 def test_all_elementwise_rows_in_one_program(shapes: list[tuple[int, ...]], backend: str) -> None:
     shape = np.broadcast_shapes(*shapes)
     rows, arguments = {}, {}
