@@ -6,23 +6,27 @@ graphs, `derive` writes their backward pass out, `testing` holds formulas derive
 gradient, `notes` are the chapters. Start with the README.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 from . import nn, ops, optim
 from .calculus import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
-from .compile import fori, scan, vmap
-from .compile.compiled import compile
 
 # These functions stand for the folders of the same names; whoever needs the modules imports from them.
+from .compile import compile
 from .derive import derive
 from .draw import detect_anomaly, draw, record_lines
 from .expand import expand
 from .graph import Node, no_grad, topological_order
+from .lazy import lazily
 from .ops import *  # noqa: F403  # every public op, by ops.__all__
 from .replay import replay
 from .tensor import Tensor
 from .value import Value
+
+if TYPE_CHECKING:
+    from . import notes as notes
+    from . import testing as testing
+    from .compile.loops import fori, scan, vmap
 
 __version__ = "0.1.0"
 __all__ = [
@@ -51,9 +55,5 @@ __all__ = [
 __all__ += ["topological_order", "value_and_grad", "vjp", "vmap"]
 __all__ += ops.__all__
 
-
-def __getattr__(name: str) -> Any:
-    # Imported when first asked for: they need Hypothesis, which takes longer to import than everything else here.
-    if name in ("notes", "testing"):
-        return import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# `notes` and `testing` need Hypothesis, which takes longer to import than everything else here.
+__getattr__ = lazily(__name__, {"notes": "", "testing": "", **dict.fromkeys(("fori", "scan", "vmap"), "compile.loops")})

@@ -17,7 +17,7 @@ from tinygrad_notes.draw import RenderError
 @pytest.fixture
 def loss():
     w, x = tn.Value(2.0, name="w"), tn.Value(3.0, name="x", requires_grad=False)
-    Z = (w * x).named("Z")  # noqa: N806  # the notes' letter
+    Z = (w * x).named("Z")
     return (Z + Z * Z).named("L")
 
 

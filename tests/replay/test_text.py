@@ -17,7 +17,7 @@ def perceptron():
 
 def shared():
     x = tn.Value(2.0, name="x")
-    Z = (3.0 * x).named("Z")  # noqa: N806  # the notes' letter
+    Z = (3.0 * x).named("Z")
     return (Z + (Z * Z).named("s")).named("L")
 
 

@@ -136,7 +136,8 @@ class Arguments:
             Leaf: lambda i: self.arrays[i.place].path,
             Numbers: lambda i: f"array([{', '.join(self.numbers[i.argument])}], float)",
         }
-        expressions, captured = [], []
+        expressions: list[str] = []
+        captured: list[str] = []
         for i in inputs:
             if type(i) in given:
                 expressions.append(given[type(i)](i))

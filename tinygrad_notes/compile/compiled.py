@@ -1,4 +1,4 @@
-"""`compile`: a function that is traced once for every kind of arguments, and from then on run as a program."""
+"""`Compiled`: a function that is traced once for every kind of arguments, and from then on run as a program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..ops.namespaces import is_number
 from .calling import MISS, Arguments, HasNodesError, Leaf, Numbers, Output, write_call
 from .capture import Captures, Randomness, reach
 from .debug import DebugPlan
-from .plan import BACKENDS, Plan, make_plan
+from .plan import Plan, make_plan
 from .tape import ELEMENT, DeclinedError, Tape
 from .trace import Traced, TraceError, tracing, user_line, wrap
 
@@ -259,44 +259,3 @@ def _place(roots: list[int], index: int) -> int:
 def _is_plain(x: Any) -> bool:
     """Whether an argument's leaf is a number to trace; a truth value is static."""
     return is_number(x) and not isinstance(x, (bool, np.bool))
-
-
-def compile(
-    f: Callable[..., Any],
-    *,
-    backend: str = "auto",
-    static: int | tuple[int, ...] = (),
-    donate: int | None = None,
-    threads: int = 1,
-    debug: bool = False,
-) -> Compiled:
-    """f as a program that is made in the first call, with the backward pass of `grad` and its kin in it.
-
-    Args:
-        f: a function of numbers, NumPy arrays and trees of them. It is run once on symbols for each kind of arguments
-            (structure, shapes, dtypes, static values), so it may not branch on a number, print one or change anything.
-        backend: "llvm" (native code, extra `fast`), "numpy", "python" (numbers only), or "auto": what is expected to be
-            the quickest of what is installed.
-        static: the place(s) of arguments that are no numbers to compute with; each value is traced anew.
-        donate: the place of an argument whose arrays may be overwritten: f returns new values for it, in its structure,
-            as its result or as the first item of its result; they are written into the argument's own arrays, and
-            these are returned.
-        threads: how many threads native code may use where there are many samples.
-        debug: whether to run op by op and name the first one that gives NaN or an infinity.
-
-    Returns:
-        A function of the same arguments. Given nodes, it calls f itself, so that it can be differentiated from outside.
-
-    Raises:
-        ValueError: no such backend.
-        ModuleNotFoundError: the backend needs an extra that is not installed.
-
-    Example:
-        >>> step = compile(lambda w, x: (w * x) ** 2)
-        >>> step(3.0, 2.0)
-        36.0
-    """
-    if backend not in BACKENDS:
-        raise ValueError(f"compile: backend={backend!r}; expected one of {', '.join(BACKENDS)}.")
-    places = (static,) if isinstance(static, int) else tuple(static)
-    return Compiled(f, backend=backend, static=places, donate=donate, threads=threads, debug=debug)

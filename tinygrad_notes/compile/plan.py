@@ -159,6 +159,7 @@ class LanePlan:
         self.given: Any = None
         self.stacks = [tape.shape(r) for r in roots[whole:]]
         self.bound: tuple[Any, ...] = ()
+        self.flat: list[np.ndarray[Any, Any]] = []
         self.step: Callable[..., None] | None = None
         self.looping: tuple[list[Any], list[Any], Callable[..., None]] | None = None
         self._numpy: NumPyPlan | None = None
@@ -172,7 +173,7 @@ class LanePlan:
         """The results."""
         if arrays is not self.given:
             if not self.bound or not all(map(is_, arrays, self.bound)):
-                self.bind(arrays)
+                self._tie(arrays)
             self.given = arrays if self.bound else None
         self.step()  # type: ignore[misc]  # bound by now
         if self.memory[self.flag] != 0.0 and self.tape.pulls:
@@ -217,13 +218,14 @@ class LanePlan:
         """Tie the program to arrays: read in place where they are of contiguous floats, else copied in each call."""
         ready = [np.ascontiguousarray(a, np.float64) for a in arrays]
         same = all(r is a for r, a in zip(ready, arrays, strict=True))
-        flat = [r.reshape(-1) if r.size else np.zeros(1) for r in ready]
+        self.flat = [r.reshape(-1) if r.size else np.zeros(1) for r in ready]
         rest = [self.out, self.kept, *self.program.indices]
         try:
-            self.step = self.program.native.bind([*flat, *rest], self.threads)
+            self.step = self.program.native.bind([*self.flat, *rest], self.threads)
         except ValueError:  # two arrays share memory, and one is written
             same = False
-            self.step = self.program.native.bind([*(f.copy() for f in flat), *rest], self.threads)
+            self.flat = [f.copy() for f in self.flat]
+            self.step = self.program.native.bind([*self.flat, *rest], self.threads)
         self.bound = tuple(arrays) if same else ()
         self.given = None
         self.in_place = (
@@ -231,6 +233,20 @@ class LanePlan:
             and bool(self.fed)
             and all(ready[self.inputs.index(what)] is arrays[self.inputs.index(what)] for what in self.fed)
         )
+
+    def _tie(self, arrays: Sequence[Any]) -> None:
+        """As `bind`, for a later call: arrays of the shapes as before, of which none is written, need no new check."""
+        if self.step is None or self.fed or self.threads > 1:
+            self.bind(arrays)
+            return
+        same = True
+        for k, array in enumerate(arrays):
+            ready = np.ascontiguousarray(array, np.float64)
+            same = same and ready is array
+            if ready.size:
+                self.flat[k] = ready if ready.flags.aligned else ready.copy()
+                self.step.replace(k, self.flat[k])  # type: ignore[attr-defined]  # a function carries it
+        self.bound = tuple(arrays) if same else ()
 
     def with_care(self) -> NumPyPlan:
         """The program that keeps 0 · ∞ = 0."""

@@ -338,8 +338,8 @@ class Tape:
                     return args[1 - k]
             if op is ops.multiply:
                 for k in (0, 1):
-                    if (chosen := self._chosen(args[k], args[1 - k])) is not None:
-                        return chosen
+                    if (taken := self._chosen(args[k], args[1 - k])) is not None:
+                        return taken
                     if (scaled := self._scaled(args[k], args[1 - k])) is not None:
                         return scaled
                     if self.filling(args[k]) == -1 and self._result_is(args[1 - k], args[k]):

@@ -10,14 +10,16 @@ writes, `text.py`, `latex.py` and `code.py` how it looks, and `derivation.py` pu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..graph import Node, is_node, topological_order
-from ..ops import describe
-from .backward import check_root
-from .derivation import Derivation, Line
-from .letters import DeriveError, Letters
+from ..graph import Node, topological_order
+from ..lazy import lazily
 
+if TYPE_CHECKING:
+    from .derivation import Derivation, Line
+    from .letters import DeriveError
+
+__getattr__ = lazily(__name__, {"Derivation": "derivation", "Line": "derivation", "DeriveError": "letters"})
 __all__ = ["Derivation", "DeriveError", "Line", "derive"]
 
 
@@ -57,35 +59,12 @@ def derive(
         ∂L/∂a = 2 a
         ∂L/∂w = ∂L/∂a · ∂a/∂w = ∂L/∂a · x · (1 − a²)
     """
+    from .backward import check_root
+    from .derivation import Derivation
+    from .letters import Letters
+
     root = check_root(loss)
     letters = Letters(topological_order(root), names or {})
-    wanted = _wanted(letters, wrt)
+    wanted = letters.wanted(wrt)
     letters.choose_sizes(wanted)
     return Derivation(letters, wanted, numbers)
-
-
-def _wanted(letters: Letters, wrt: Any) -> list[Node]:
-    """The nodes to derive by.
-
-    Raises:
-        TypeError: one is neither a node nor a name.
-        DeriveError: the loss does not depend on it.
-    """
-    if wrt is None:
-        found = [x for x in letters.things.values() if is_node(x) and x.op is None and x.requires_grad]
-        if not found:
-            raise DeriveError('derive: the graph has no named parameter; name one, as in Tensor(…, name="w").')
-        return found
-    chosen = []
-    there = {n: x for n, x in letters.things.items() if is_node(x) and x.requires_grad and x is not letters.order[-1]}
-    for item in wrt if isinstance(wrt, list | tuple) else [wrt]:
-        node = there.get(item) if isinstance(item, str) else item
-        if not isinstance(item, str) and not is_node(item):
-            raise TypeError(f"derive: wrt has {describe(item)}; expected nodes of the graph or their names.")
-        if node is None or not any(node is x for x in there.values()):
-            called = item if isinstance(item, str) else describe(item)
-            raise DeriveError(
-                f"derive: no gradient path leads from the loss to {called}; there is one to {', '.join(there)}."
-            )
-        chosen.append(node)
-    return chosen

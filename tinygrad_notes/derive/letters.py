@@ -95,6 +95,32 @@ class Letters:
         """The name of a node or constant array, if it has one."""
         return self._names.get(id(x))
 
+    def wanted(self, wrt: Any) -> list[Node]:
+        """The nodes to derive by: those given, by themselves or by name, or else every named parameter.
+
+        Raises:
+            TypeError: one is neither a node nor a name.
+            DeriveError: the loss does not depend on it, or there is no parameter.
+        """
+        if wrt is None:
+            found = [x for x in self.things.values() if is_node(x) and x.op is None and x.requires_grad]
+            if not found:
+                raise DeriveError('derive: the graph has no named parameter; name one, as in Tensor(…, name="w").')
+            return found
+        chosen = []
+        there = {n: x for n, x in self.things.items() if is_node(x) and x.requires_grad and x is not self.order[-1]}
+        for item in wrt if isinstance(wrt, list | tuple) else [wrt]:
+            node = there.get(item) if isinstance(item, str) else item
+            if not isinstance(item, str) and not is_node(item):
+                raise TypeError(f"derive: wrt has {describe(item)}; expected nodes of the graph or their names.")
+            if node is None or not any(node is x for x in there.values()):
+                called = item if isinstance(item, str) else describe(item)
+                raise DeriveError(
+                    f"derive: no gradient path leads from the loss to {called}; there is one to {', '.join(there)}."
+                )
+            chosen.append(node)
+        return chosen
+
     def _name(self, x: Any) -> str | None:
         for name, thing in self._given.items():
             if thing is x:

@@ -9,15 +9,18 @@ in a notebook and saves itself. `anomaly.py` watches a forward pass and draws th
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from ..graph import Node, is_node
+from ..lazy import lazily
 from ..ops import describe
 from .anomaly import AnomalyError, detect_anomaly, record_lines
-from .dot import build
-from .picture import Picture
-from .render import RenderError
-from .view import look
 
+if TYPE_CHECKING:
+    from .picture import Picture
+    from .render import RenderError
+
+__getattr__ = lazily(__name__, {"Picture": "picture", "RenderError": "render"})
 __all__ = ["AnomalyError", "Picture", "RenderError", "detect_anomaly", "draw", "record_lines"]
 
 
@@ -78,6 +81,10 @@ def draw(
         >>> draw((w * x - 1) ** 2)
         Picture(nodes=7, edges=6)
     """
+    from .dot import build
+    from .picture import Picture
+    from .view import look
+
     given = [node for root in roots for node in (root if isinstance(root, (list, tuple)) else (root,))]
     for node in given:
         if not is_node(node):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import linecache
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from ..ops import Op
 from ..ops.namespaces import is_traced
 from ..origin import Line, Origin, caller, origin_of
 from . import labels
-from .picture import Picture
+
+if TYPE_CHECKING:
+    from .picture import Picture
 
 
 class AnomalyError(ArithmeticError):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from .. import ops
 from ..calculus import tree_leaves
-from ..compile import Compiled, compile, gradients
+from ..compile import compile
 from ..graph import Node, is_node
 from ..ops import Op, namespace_of
 from ..ops.namespaces import dtype_name
 from ..origin import scoped
 from ..value import Value
+
+if TYPE_CHECKING:
+    from ..compile import Compiled
 
 
 class Module:
@@ -134,12 +137,14 @@ class Module:
             >>> model = nn.Perceptron(2, rng=0)
             >>> step = model.compile(nn.binary_cross_entropy)
             >>> loss, gradients = step(np.array([[0.0, 1.0]]), np.array([1.0]))
-            >>> {name: g.shape for name, g in gradients.items()}
+            >>> {name: np.shape(g) for name, g in gradients.items()}
             {'weight': (2,), 'bias': ()}
         """
         model: Callable[..., Any] = self  # type: ignore[assignment]  # a subclass defines __call__
         if loss is None:
             return compile(model, **options)
+
+        from ..compile import gradients
 
         def step(x: Any, y: Any) -> tuple[Any, dict[str, Any]]:
             value = loss(y, model(x))

@@ -8,13 +8,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..graph import Node
-from .events import Event, Handed
-from .player import LIMIT, Replay
+from ..lazy import lazily
 
+if TYPE_CHECKING:
+    from .events import Event, Handed
+    from .player import Replay
+
+__getattr__ = lazily(__name__, {"Event": "events", "Handed": "events", "Replay": "player"})
 __all__ = ["Event", "Handed", "Replay", "replay"]
+
+
+LIMIT = 300
+"""Nobody steps through a larger graph."""
 
 
 def replay(loss: Node, *, names: Mapping[str, Any] | None = None, limit: int = LIMIT) -> Replay:
@@ -55,4 +63,6 @@ def replay(loss: Node, *, names: Mapping[str, Any] | None = None, limit: int = L
              to w: x = 3; gives ∂L/∂Z · x = 36
           7. ∂L/∂w = 36
     """
+    from .player import Replay
+
     return Replay(loss, names or {}, limit)

@@ -22,9 +22,6 @@ from .names import Names
 from .page import Page
 from .telling import Told
 
-LIMIT = 300
-"""Nobody steps through a larger graph."""
-
 
 class Replay:
     """What `replay` returns.

@@ -216,7 +216,7 @@ class Program:
             table, kind = self.table(f"stage{layout.number}.offsets{number}", offsets)
             w.stem, code = "sum", VectorCode(layout, w, "full")
             base = code.pointer("total", place)
-            with w.loop(f"sum.{number}", "0", str(len(offsets))) as j:
+            with w.loop(f"slots.{number}", "0", str(len(offsets))) as j:
                 slot = w.value(f"add i64 {j}, {slots.start}", "slot")
                 at = w.value(
                     f"getelementptr {w.number}, ptr {w.argument('ptr noalias', 'scratch')}, i64 {slot}", "slot"
