@@ -17,7 +17,7 @@ from tinygrad_notes.testing.programs import Program
 SLACK = 1e-14
 """Constant contributions to a gradient, such as the 1 and −1 of x − x, are no nodes of which a bound could know."""
 
-few = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+few = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 
 
 def value_and_gradients(program: Program) -> Any:
