@@ -17,7 +17,7 @@ from tinygrad_notes.testing import graphs
 from tinygrad_notes.testing.programs import Program
 
 BACKENDS = ["llvm", "numpy", "python"]
-few = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+few = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 
 
 def arrays_in(tree: Any) -> list[Any]:

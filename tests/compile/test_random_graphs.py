@@ -14,7 +14,10 @@ from tinygrad_notes.ops import shape_of
 from tinygrad_notes.testing import graphs
 from tinygrad_notes.testing.programs import Program
 
-few = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+SLACK = 1e-14
+"""Constant contributions to a gradient, such as the 1 and −1 of x − x, are no nodes of which a bound could know."""
+
+few = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 
 
 def value_and_gradients(program: Program) -> Any:
@@ -41,8 +44,8 @@ def test_graphs_of_arrays(backend: str, program: Program) -> None:
     found = compiled(f, backend, *program.inputs)
     if found is not None:
         reference = Reference(f, *program.inputs)
-        reference.check(found(*program.inputs), f"{backend}: {program}")
-        reference.check(found(*program.inputs), f"{backend} again: {program}")
+        reference.check(found(*program.inputs), f"{backend}: {program}", SLACK)
+        reference.check(found(*program.inputs), f"{backend} again: {program}", SLACK)
 
 
 @pytest.mark.parametrize("backend", ["llvm", "numpy", "python"])
@@ -52,7 +55,7 @@ def test_graphs_of_numbers(backend: str, program: Program) -> None:
     f = value_and_gradients(program)
     found = compiled(f, backend, *program.inputs)
     if found is not None:
-        Reference(f, *program.inputs).check(found(*program.inputs), f"{backend}: {program}")
+        Reference(f, *program.inputs).check(found(*program.inputs), f"{backend}: {program}", SLACK)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "auto"])
@@ -62,7 +65,7 @@ def test_every_result_is_kept(backend: str, program: Program) -> None:
     f = all_results(program)
     found = compiled(f, backend, *program.inputs)
     assert found is not None
-    Reference(f, *program.inputs).check(found(*program.inputs), f"{backend}: {program}")
+    Reference(f, *program.inputs).check(found(*program.inputs), f"{backend}: {program}", SLACK)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "auto"])
@@ -80,4 +83,4 @@ def test_second_derivatives(backend: str, program: Program) -> None:
 
     found = compiled(f, backend, *program.inputs)
     assert found is not None
-    Reference(f, *program.inputs).check(found(*program.inputs), f"{backend}: {program}")
+    Reference(f, *program.inputs).check(found(*program.inputs), f"{backend}: {program}", SLACK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -331,6 +332,32 @@ def test_what_is_computed_from_captured_nodes_alone() -> None:
         assert found[0].tolist() == (3.0 * w.data).tolist()
         assert found[1:] == (v.data**2, np.sum(w.data), v.data + 1, 1.5)
         w.data, v.data = np.array([5.0, 6.0]), -1.0
+
+
+FROZEN: dict[str, tuple[Any, Any, Callable[[Any, Any], Any]]] = {
+    "an attribute that is an array": (np.ones(3), np.full(3, 2.0), lambda w, x: tn.sum(w * x)),
+    "an attribute that is a float": (1.0, 2.0, lambda w, x: w * x),
+    "float() of a Value": (tn.Value(1.0), 2.0, lambda w, x: float(w) * x),
+    "the data of a Value": (tn.Value(1.0), 2.0, lambda w, x: w.data * x),
+    "the data of a Tensor": (tn.Tensor([1.0, 1.0]), np.full(2, 2.0), lambda w, x: tn.sum(w.data * x)),
+}
+
+
+@pytest.mark.xfail(strict=True, reason="what was read through a name while tracing is not looked up again in a call")
+@pytest.mark.parametrize("name", FROZEN)
+def test_what_is_bound_anew_is_read_or_refused(name: str) -> None:
+    first, second, f = FROZEN[name]
+    model = SimpleNamespace(w=first)
+    try:
+        program = compile(lambda x: f(model.w, x))
+        before = program(1.0)
+        if isinstance(first, (tn.Value, tn.Tensor)):
+            first.data = second
+        else:
+            model.w = second
+        assert program(1.0) == 2 * before
+    except TraceError:
+        pass  # refused: nothing is frozen
 
 
 def test_assignment_to_data_is_refused() -> None:

@@ -63,12 +63,16 @@ def as_lists(tree: Any) -> Any:
 
 
 @pytest.mark.parametrize("as_given", ["arrays", "lists"])
-@pytest.mark.parametrize("samples", [1, 2, 7])
+@pytest.mark.parametrize("samples", [1, 5])
 def test_a_network_by_loops(as_given: str, samples: int) -> None:
     params, X, y = network(3), floats(samples, 2), np.sign(floats(samples))
     if as_given == "lists":
         params, X, y = as_lists(params), X.tolist(), y.tolist()
-    agree(tn.value_and_grad(mlp_loss), params, X, y)
+    step = tn.value_and_grad(mlp_loss)
+    for backend in BACKENDS:
+        program = compile(step, backend=backend)
+        near(program(params, X, y), step(params, X, y))
+        near(program(params, X, y), step(params, X, y))
 
 
 def test_a_network_is_rolled_up() -> None:
@@ -126,7 +130,7 @@ def test_a_recurrent_network_over_steps() -> None:
         return total
 
     params = {"Wx": floats(2), "Wh": floats(2, 2), "b": floats(2).tolist()}
-    agree(tn.value_and_grad(loss), params, floats(11))
+    agree(tn.value_and_grad(loss), params, floats(7))
 
 
 def test_shared_parameters_and_regularisers() -> None:
@@ -184,14 +188,14 @@ def test_irregular_code(backend: str) -> None:
 
 def test_a_long_chain() -> None:
     def f(x: Any) -> Any:
-        for _ in range(5_000):
+        for _ in range(3_000):
             x = x * 0.999 + 0.001
         return x
 
     for backend in ("numpy", "auto"):
         value, slope = compile(tn.value_and_grad(f), backend=backend)(0.5)
-        assert slope == pytest.approx(0.999**5_000, rel=1e-11)
-        assert value == pytest.approx(1 - 0.5 * 0.999**5_000, rel=1e-11)
+        assert slope == pytest.approx(0.999**3_000, rel=1e-11)
+        assert value == pytest.approx(1 - 0.5 * 0.999**3_000, rel=1e-11)
 
 
 def test_elements_by_every_kind_of_index() -> None:

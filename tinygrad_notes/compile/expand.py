@@ -238,7 +238,7 @@ def _scatter(g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
 
 def _mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     total = objects.sum(x, axis=axis, keepdims=keepdims)
-    return total * (np.size(total) / x.size)
+    return total * (np.size(total) / x.size if x.size else np.nan)
 
 
 objects = _Objects(
