@@ -213,17 +213,22 @@ class Value(Node):
         return getattr(self, name)
 
     def __float__(self) -> float:
-        return float(self.data)
+        return float(self._now())
 
     def __int__(self) -> int:
-        return int(self.data)
+        return int(self._now())
 
     def __bool__(self) -> bool:
-        return bool(self.data)
+        return bool(self._now())
 
     def item(self) -> float:
         """The number."""
-        return float(self.data)
+        return float(self._now())
+
+    def _now(self) -> Any:
+        """The number; while a function is traced, what stands for it, which refuses to be one."""
+        instead = graph.instead_of_recording()
+        return self.data if instead is None else instead(ops.identity, (self,), {})
 
     __hash__ = object.__hash__  # a node is itself, whatever its number; == compares numbers
 

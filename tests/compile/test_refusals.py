@@ -343,8 +343,10 @@ FROZEN: dict[str, tuple[Any, Any, Callable[[Any, Any], Any]]] = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="what was read through a name while tracing is not looked up again in a call")
-@pytest.mark.parametrize("name", FROZEN)
+DATA = pytest.mark.xfail(strict=True, reason="reading .data is reading an attribute, which nothing notices")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=DATA if "data of" in n else ()) for n in FROZEN])
 def test_what_is_bound_anew_is_read_or_refused(name: str) -> None:
     first, second, f = FROZEN[name]
     model = SimpleNamespace(w=first)

@@ -74,6 +74,12 @@ class Arguments:
             else:
                 self._look(arg, f"a{k}", k)
 
+    def guard(self, guards: Sequence[tuple[Callable[[], Any], Any]]) -> None:
+        """Check in every call that names outside of the arguments still stand for what was traced."""
+        for again, what in guards:
+            same = f"== {what!r}" if type(what) is float and what == what else f"is {self.bind(what)}"
+            self.checks.append(f"{self.bind(again)}() {same}")
+
     def bind(self, what: Any) -> str:
         """The name of something that the generated code refers to."""
         name = f"k{len(self.scope)}"

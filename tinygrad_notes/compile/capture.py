@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -126,34 +128,58 @@ class Randomness:
             )
 
 
-def reach(f: Any) -> list[Any]:
-    """The arrays and random generators that a function reaches: by closure, defaults, globals, and objects there."""
+class Reached(NamedTuple):
+    """Something that a function reaches by itself, and how to look it up again; None where it cannot be bound anew."""
+
+    what: Any
+    again: Callable[[], Any] | None
+
+
+def reach(f: Any) -> list[Reached]:
+    """The arrays, nodes, floats and generators that a function reaches: by closure, defaults, globals, objects."""
     return list(_reach(f))
 
 
-def _reach(f: Any) -> Iterator[Any]:
+def guards(reached: Sequence[Reached], captures: Captures) -> list[tuple[Callable[[], Any], Any]]:
+    """What later calls have to find as it was: names of what was captured, and of floats, which became constants."""
+    return [
+        (again, what)
+        for what, again in reached
+        if again is not None and (type(what) is float or id(what) in captures.rows)
+    ]
+
+
+def _reach(f: Any) -> Iterator[Reached]:
     seen: set[int] = set()
-    stack: list[tuple[Any, int]] = [(f, 3)]
+    stack: list[tuple[Any, int, Callable[[], Any] | None]] = [(f, 3, None)]
     while stack:
-        x, depth = stack.pop()
-        if id(x) in seen or depth < 0:
+        x, depth, again = stack.pop()
+        if depth < 0 or (id(x) in seen and type(x) is not float):
             continue
         seen.add(id(x))
-        if isinstance(x, (np.random.Generator, np.ndarray)):
-            yield x
+        if isinstance(x, (np.random.Generator, np.ndarray, float)) or is_node(x):
+            yield Reached(x, again)
         elif inspect.isfunction(x) or inspect.ismethod(x):
             if inspect.ismethod(x):
-                stack.append((x.__self__, depth))
+                stack.append((x.__self__, depth, None))
             function = inspect.unwrap(x)
-            found = inspect.getclosurevars(function) if inspect.isfunction(function) else None
-            if found is not None:
-                stack += [(v, depth - 1) for v in (*found.nonlocals.values(), *found.globals.values())]
-                stack += [(v, depth - 1) for v in (function.__defaults__ or ())]
-            if x is not function:
-                stack += [(c.cell_contents, depth - 1) for c in (x.__closure__ or ()) if c.cell_contents is not x]
+            for one in {id(x): x, id(function): function}.values():
+                if inspect.isfunction(one):
+                    stack += [(v, depth - 1, look) for v, look in _names(one) if v is not x]
         elif isinstance(x, (list, tuple)):
-            stack += [(v, depth - 1) for v in x[:100]]
+            stack += [(v, depth - 1, None) for v in x[:100]]
         elif isinstance(x, dict):
-            stack += [(v, depth - 1) for v in list(x.values())[:100]]
+            stack += [(v, depth - 1, None) for v in list(x.values())[:100]]
         elif hasattr(x, "__dict__") and not inspect.ismodule(x) and not isinstance(x, type):
-            stack += [(v, depth - 1) for v in vars(x).values()]
+            stack += [(v, depth - 1, partial(vars(x).get, name)) for name, v in vars(x).items()]
+
+
+def _names(function: Any) -> Iterator[tuple[Any, Callable[[], Any] | None]]:
+    """What a function's names stand for: in its closure, its globals and its defaults."""
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # not bound yet
+            yield cell.cell_contents, partial(getattr, cell, "cell_contents", None)
+    for name in inspect.getclosurevars(function).globals:
+        yield function.__globals__[name], partial(function.__globals__.get, name)
+    for default in function.__defaults__ or ():
+        yield default, None

@@ -16,7 +16,7 @@ from ..graph import is_node, recording
 from ..ops import shape_of
 from ..ops.namespaces import is_number
 from .calling import MISS, Arguments, HasNodesError, Leaf, Numbers, Output, write_call
-from .capture import Captures, Randomness, reach
+from .capture import Captures, Randomness, guards, reach
 from .debug import DebugPlan
 from .plan import Plan, make_plan
 from .tape import ELEMENT, DeclinedError, Tape
@@ -135,7 +135,7 @@ class Compiled:
     def _make_by(
         self, args: Sequence[Any], arguments: Arguments, started: float, unroll: bool
     ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        tape, output = self._trace(args, unroll)
+        tape, output = self._trace(args, arguments, unroll)
         traced = time.perf_counter()
         roots: list[int] = []
         outputs = [_output(tape, y, roots) for y in tree_leaves(output)]
@@ -194,10 +194,10 @@ class Compiled:
             feedback.append((place.result, Leaf(first + j)))
         return feedback
 
-    def _trace(self, args: Sequence[Any], unroll: bool) -> tuple[Tape, Any]:
+    def _trace(self, args: Sequence[Any], arguments: Arguments, unroll: bool) -> tuple[Tape, Any]:
         """Run the function on symbols."""
         reached = reach(self.f)
-        randomness = Randomness(reached)
+        randomness = Randomness([r.what for r in reached])
         tape = Tape()
         if self.options["debug"]:
             tape.line = lambda: f"at {user_line()}"
@@ -231,7 +231,8 @@ class Compiled:
                     raise error.__cause__ from None
                 raise
         randomness.check()
-        captures.check([x for x in reached if isinstance(x, np.ndarray)])
+        captures.check([r.what for r in reached if isinstance(r.what, np.ndarray)])
+        arguments.guard(guards(reached, captures))
         return tape, output
 
 

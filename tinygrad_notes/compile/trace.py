@@ -203,7 +203,16 @@ class Traced:
         return wrap(tape, tape.apply(op, [enter(tape, a) for a in args], params))
 
     def enter(self, transform: int) -> Any:
-        """This value as an argument of a transform: the same numbers, to differentiate by."""
+        """This value as an argument of a transform: the same numbers, to differentiate by.
+
+        Raises:
+            TypeError: it holds integers or truth values.
+        """
+        if self.dtype.kind != "f":
+            raise TypeError(
+                f"compile: a gradient by an array of {self.dtype}; expected floating-point numbers. "
+                "Convert first: x.astype(float)."
+            )
         tape, row = self.tape, self.tape.rows[self.index]
         if row[0] == ELEMENT:
             array = tape.row((ALIAS, row[1], transform), tape.shape(row[1]), tape.dtype(row[1]))
