@@ -89,7 +89,7 @@ def _same(a: Any, b: Any) -> bool:
     if not bool(xp.all(xp.isfinite(b) == xp.isfinite(a))):
         return False
     a, b = (xp.where(xp.isfinite(x), x, xp.where(x != x, 0.0, xp.sign(x))) for x in (a * 1.0, b * 1.0))
-    return not a.size or float(xp.max(xp.abs(a - b))) <= tolerance * float(xp.max(xp.abs(b)))
+    return 0 in tuple(a.shape) or float(xp.max(xp.abs(a - b))) <= tolerance * float(xp.max(xp.abs(b)))
 
 
 def _report(order: Sequence[Any], changed: list[Any]) -> str:

@@ -54,7 +54,7 @@ def cotangents(
         g = flight.pop(i)
         if not isinstance(g, Traced):  # simplified to a plain number; a rule asks for a node
             g = constant(tape, g)
-        if code in (ELEMENT, LANES) and tape.rows[args[0]][0] == ASSEMBLED:
+        if code == ASSEMBLED or (code in (ELEMENT, LANES) and tape.rows[args[0]][0] == ASSEMBLED):
             raise DeclinedError("a gradient of a gradient by numbers of an array")
         if code == ELEMENT:
             parts[args[0]].append((args[1], g))

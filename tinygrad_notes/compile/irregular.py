@@ -129,6 +129,8 @@ class TablePlan:
         starts = np.flatnonzero(np.diff(keys, prepend=-1))
         kinds, which = np.unique(codes[order][starts], return_inverse=True)
         self.ops: list[Op] = [tape.operation(int(c))[0] for c in kinds]
+        if not all(op.elementwise for op in self.ops):  # a sum or a product of a whole array is a number
+            raise DeclinedError("an op on arrays")
         self.groups = np.stack([which, np.diff(starts, append=len(nodes))], axis=1).astype(np.int32)
         operands = np.array([(*rows[i][1:], 0, 0)[:3] for i in self.order.tolist()], np.int64).T
         self.operands = np.ascontiguousarray(place[operands], np.int32)
