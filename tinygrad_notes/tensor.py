@@ -12,6 +12,7 @@ from . import ops
 from .graph import Node, cotangents, instead_of_recording, is_node, is_recording, recording, show, state
 from .numpy_protocol import on_booleans
 from .ops import NODE_KINDS, Op, namespace_of
+from .ops.arithmetic import BINARY, COMPARISONS, UNARY
 from .ops.array_code import write_pullback, write_recorder
 from .ops.namespaces import dtype_name, holds_nodes, is_number, numpy_reading
 
@@ -306,25 +307,8 @@ def _reversed(op: Op) -> Callable[..., Any]:
     return method
 
 
-_BINARY = {
-    "add": ops.add,
-    "sub": ops.subtract,
-    "mul": ops.multiply,
-    "truediv": ops.divide,
-    "pow": ops.pow,
-    "matmul": ops.matmul,
-}
-_OTHERS = {
-    "neg": ops.negative,
-    "abs": ops.abs,
-    "lt": ops.less,
-    "le": ops.less_equal,
-    "gt": ops.greater,
-    "ge": ops.greater_equal,
-    "eq": ops.equal,
-    "ne": ops.not_equal,
-}
-for _name, _op in {**_BINARY, **_OTHERS}.items():
+_BINARY = {**BINARY, "matmul": ops.matmul}
+for _name, _op in {**_BINARY, **UNARY, **COMPARISONS}.items():
     setattr(Tensor, f"__{_name}__", _operator(f"__{_name}__", _op))
 for _name, _op in _BINARY.items():
     setattr(Tensor, f"__r{_name}__", _reversed(_op))

@@ -15,6 +15,7 @@ from typing import Any
 from . import graph, ops
 from .graph import Node, is_node
 from .ops import Op
+from .ops.arithmetic import BINARY, COMPARISONS, UNARY
 from .ops.namespaces import floats, is_number
 from .ops.source import define, scalar_program
 
@@ -363,16 +364,10 @@ def _reversed(fast: Callable[..., Any]) -> Callable[[Value, Any], Any]:
     return method
 
 
-for _name, _op in {
-    "add": ops.add,
-    "sub": ops.subtract,
-    "mul": ops.multiply,
-    "truediv": ops.divide,
-    "pow": ops.pow,
-}.items():
+for _name, _op in BINARY.items():
     setattr(Value, f"__{_name}__", recorder(_op))
     setattr(Value, f"__r{_name}__", _reversed(recorder(_op)))
-for _name, _op in {"neg": ops.negative, "abs": ops.abs}.items():
+for _name, _op in UNARY.items():
     setattr(Value, f"__{_name}__", recorder(_op))
 
 
@@ -385,12 +380,5 @@ def _comparison(compare: Callable[[Any, Any], Any], op: Op) -> Callable[[Value, 
     return method
 
 
-for _name, _op in {
-    "lt": ops.less,
-    "le": ops.less_equal,
-    "gt": ops.greater,
-    "ge": ops.greater_equal,
-    "eq": ops.equal,
-    "ne": ops.not_equal,
-}.items():
+for _name, _op in COMPARISONS.items():
     setattr(Value, f"__{_name}__", _comparison(getattr(operator, _name), _op))

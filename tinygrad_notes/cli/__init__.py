@@ -19,39 +19,40 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tinygrad-notes", description="The calculus of neural networks: run it, check it, see it."
     )
+    of_loss = argparse.ArgumentParser(add_help=False)
+    of_loss.add_argument("--loss", metavar="NAME", help="what is differentiated (default: as the file says, or L)")
+    of_network = argparse.ArgumentParser(add_help=False, parents=[of_loss])
+    of_network.add_argument(
+        "network",
+        metavar="NETWORK",
+        help="mlp, perceptron, softmax, residual, or FILE.py:forward with inputs as for `check`",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     tour = commands.add_parser("tour", help="train chapter 1's networks on real data, check every formula, draw")
     tour.add_argument("--out", type=Path, default=Path("tour"), metavar="DIR", help="for the pictures (default: tour)")
     tour.add_argument("--examples", type=_count, default=200, metavar="N", help="inputs a formula (default: 200)")
 
-    check = commands.add_parser("check", help="check every forward and backward pass of your own Python file")
+    check = commands.add_parser(
+        "check", parents=[of_loss], help="check every forward and backward pass of your own Python file"
+    )
     check.add_argument("file", type=Path, metavar="FILE.py", help="with forward_<name> and backward_<name>")
     check.add_argument("--examples", type=_count, default=100, metavar="N", help="inputs a pass (default: 100)")
     check.add_argument("--seed", type=int, metavar="N", help="of the inputs (default: always the same)")
-    check.add_argument("--loss", metavar="NAME", help="what is differentiated (default: as the file says, or L)")
 
-    derive = commands.add_parser("derive", help="write the backward pass of a network out, line by line")
-    derive.add_argument(
-        "network",
-        metavar="NETWORK",
-        help="mlp, perceptron, softmax, residual, or FILE.py:forward with inputs as for `check`",
+    derive = commands.add_parser(
+        "derive", parents=[of_network], help="write the backward pass of a network out, line by line"
     )
     derive.add_argument("--format", choices=["text", "latex", "md", "html", "python"], default="text")
     derive.add_argument("--wrt", metavar="NAMES", help="such as w,b (default: every input but x and y)")
-    derive.add_argument("--loss", metavar="NAME", help="what is differentiated (default: as the file says, or L)")
 
-    replay = commands.add_parser("replay", help="a page that plays the forward and the backward pass step by step")
-    replay.add_argument(
-        "network",
-        metavar="NETWORK",
-        help="mlp, perceptron, softmax, residual, or FILE.py:forward with inputs as for `check`",
+    replay = commands.add_parser(
+        "replay", parents=[of_network], help="a page that plays the forward and the backward pass step by step"
     )
     replay.add_argument(
         "--out", type=Path, default=Path("step.html"), metavar="FILE.html", help="for the page (default: step.html)"
     )
     replay.add_argument("--text", action="store_true", help="print the steps instead")
-    replay.add_argument("--loss", metavar="NAME", help="what is differentiated (default: as the file says, or L)")
 
     train = commands.add_parser("train", help="train a perceptron or an MLP on your own CSV file")
     train.add_argument("--model", choices=["perceptron", "mlp"], required=True)

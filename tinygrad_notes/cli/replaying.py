@@ -56,7 +56,7 @@ def replay_network(args: argparse.Namespace) -> None:
         path = player.save(args.out)
     except (ValueError, RenderError) as error:
         raise UserError(str(error)) from error
-    print(f"Written: {path}, {len(player.events)} steps. Open it in a browser.")
+    print(f"Written: {path}, {len(player.events)} steps and the result. Open it in a browser.")
 
 
 def _plainest(found: Network) -> dict[str, Any]:

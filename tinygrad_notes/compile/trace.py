@@ -19,6 +19,7 @@ import numpy as np
 from .. import ops
 from ..graph import Node, cotangents, is_node, recorded_by
 from ..ops import TABLE, Op, shape_of
+from ..ops.arithmetic import BINARY, COMPARISONS, UNARY
 from ..ops.namespaces import BY_TYPE, is_number, numpy_reading
 from ..tensor import Tensor
 from ..value import Value
@@ -558,26 +559,13 @@ def _binary(op: Op, reverse: bool = False) -> Callable[[Number, Any], Any]:
     return record
 
 
-for _name, _op in {
-    "add": ops.add,
-    "sub": ops.subtract,
-    "mul": ops.multiply,
-    "truediv": ops.divide,
-    "pow": ops.pow,
-}.items():
+for _name, _op in BINARY.items():
     setattr(Number, f"__{_name}__", _binary(_op))
     setattr(Number, f"__r{_name}__", _binary(_op, reverse=True))
-for _name, _op in {
-    "lt": ops.less,
-    "le": ops.less_equal,
-    "gt": ops.greater,
-    "ge": ops.greater_equal,
-    "eq": ops.equal,
-    "ne": ops.not_equal,
-}.items():
+for _name, _op in COMPARISONS.items():
     setattr(Number, f"__{_name}__", _binary(_op))
     setattr(Symbol, f"__{_name}__", getattr(Tensor, f"__{_name}__"))
-for _name, _op in {"neg": ops.negative, "abs": ops.abs}.items():
+for _name, _op in UNARY.items():
     setattr(Number, f"__{_name}__", _unary(_op))
 for _name, _op in {"and": ops.logical_and, "or": ops.logical_or}.items():
     setattr(Number, f"__{_name}__", lambda a, b, _op=_op: _op(a, b))

@@ -58,15 +58,6 @@ class Code(Writing):
         """Never in code: a local derivative is put in."""
         raise NotImplementedError
 
-    def negative(self, text: str) -> str:
-        """-y; of a comparison alone, which NumPy does not negate, -1.0 times it."""
-        return f"-{text}"
-
-    def plus(self, terms: Sequence[tuple[bool, str]]) -> str:
-        """a - y."""
-        (negative, first), *rest = terms
-        return ("-" if negative else "") + first + "".join(f" {'-' if n else '+'} {t}" for n, t in rest)
-
     def times(self, factors: Sequence[tuple[str, Any]]) -> str:
         """Factors with * between them."""
         return " * ".join(text for text, _ in factors)

@@ -35,15 +35,6 @@ class Latex(Writing):
         """∂a_2/∂Z_2 as a fraction."""
         return rf"\frac{{\partial {self.name(of)}}}{{\partial {self.name(by)}}}"
 
-    def negative(self, text: str) -> str:
-        """-y."""
-        return f"-{text}"
-
-    def plus(self, terms: Sequence[tuple[bool, str]]) -> str:
-        """a - y."""
-        (negative, first), *rest = terms
-        return ("-" if negative else "") + first + "".join(f" {'-' if n else '+'} {t}" for n, t in rest)
-
     def times(self, factors: Sequence[tuple[str, Any]]) -> str:
         r"""\odot between arrays, a thin space else."""
         (text, before), *rest = factors

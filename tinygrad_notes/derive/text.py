@@ -19,6 +19,8 @@ _FUNCTIONS = {"sigmoid": "σ", "log": "ln", "sqrt": "√"}
 class Text(Writing):
     """Unicode."""
 
+    minus = "−"
+
     def number(self, x: Any) -> Piece:
         """Whole, a fraction, or decimal."""
         if x.is_Integer:
@@ -38,15 +40,6 @@ class Text(Writing):
     def local(self, of: str, by: str) -> str:
         """∂a2/∂Z2."""
         return f"∂{self.name(of)}/∂{self.name(by)}"
-
-    def negative(self, text: str) -> str:
-        """−y."""
-        return f"−{text}"
-
-    def plus(self, terms: Sequence[tuple[bool, str]]) -> str:
-        """a − y."""
-        (negative, first), *rest = terms
-        return ("−" if negative else "") + first + "".join(f" {'−' if n else '+'} {t}" for n, t in rest)
 
     def times(self, factors: Sequence[tuple[str, Any]]) -> str:
         """⊙ between arrays, · where a number is multiplied, nothing after a numeral."""

@@ -45,6 +45,8 @@ class Writing(ABC):
     fraction = POWER
     """How tightly ∂L/∂Z holds together: (∂L/∂Z)ᵀ needs brackets."""
 
+    minus = "-"
+
     def __init__(
         self, sheet: Sheet, root: str, renamed: Mapping[str, str] | None = None, *, gathers: bool = False
     ) -> None:
@@ -72,13 +74,14 @@ class Writing(ABC):
     def local(self, of: str, by: str) -> str:
         """∂of/∂by."""
 
-    @abstractmethod
     def negative(self, text: str) -> str:
         """The negative of a product."""
+        return f"{self.minus}{text}"
 
-    @abstractmethod
     def plus(self, terms: Sequence[tuple[bool, str]]) -> str:
         """A sum of terms, each with whether it is subtracted."""
+        (negative, first), *rest = terms
+        return (self.minus if negative else "") + first + "".join(f" {self.minus if n else '+'} {t}" for n, t in rest)
 
     @abstractmethod
     def times(self, factors: Sequence[tuple[str, Any]]) -> str:

@@ -130,3 +130,16 @@ not_equal = elementwise("not_equal", "!=", partials=None, arity=2, tex=r"{0} \ne
 logical_and = elementwise("logical_and", "&", partials=None, arity=2, tex=r"{0} \wedge {1}")
 logical_or = elementwise("logical_or", "|", partials=None, arity=2, tex=r"{0} \vee {1}")
 logical_not = elementwise("logical_not", "~", partials=None, arity=1, tex=r"\neg {0}")
+
+# --- Python's operators, of every kind of node, by the names of their methods -----------------------------------------
+
+BINARY = {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": pow}
+UNARY = {"neg": negative, "abs": abs}
+COMPARISONS = {
+    "lt": less,
+    "le": less_equal,
+    "gt": greater,
+    "ge": greater_equal,
+    "eq": equal,
+    "ne": not_equal,
+}
