@@ -434,3 +434,14 @@ def test_an_error_of_the_function_after_a_program_was_made() -> None:
 def test_no_program_has_no_source() -> None:
     with pytest.raises(RuntimeError, match="first call"):
         _ = compile(lambda x: x).source
+
+
+@pytest.mark.parametrize("backend", ["numpy", "auto"])
+def test_a_gradient_by_integers_is_refused_as_by_the_engine(backend: str) -> None:
+    def f(x: Any) -> Any:
+        return tn.sum(x * x)
+
+    with pytest.raises(TypeError, match="expected floating-point numbers"):
+        compile(tn.grad(f), backend=backend)(np.array([1, 2, 3]))
+    with pytest.raises(TypeError, match="expected floating-point numbers"):
+        tn.grad(f)(np.array([1, 2, 3]))
