@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .tape import ALIAS, ASSEMBLED, ELEMENT, LANES, LOOP, DeclinedError, Tape
+from .tape import ALIAS, ASSEMBLED, ELEMENT, LANES, DeclinedError, Tape
 from .trace import Symbols, Traced, constant, wrap
 
 Part = tuple[int | np.ndarray[Any, Any], Any]
@@ -83,9 +83,4 @@ def _passes(tape: Tape, index: int) -> bool:
     code = tape.rows[index][0]
     if code >= 0:
         return tape.operation(code)[0].differentiable and tape.dtype(index).kind == "f"
-    if code == LOOP:
-        raise TypeError(
-            "compile: a gradient through fori or scan is not worked out. Take the gradient within the body, or write "
-            "the loop as a Python loop, which is unrolled."
-        )
     return code in (ALIAS, ELEMENT, LANES, ASSEMBLED)

@@ -313,7 +313,7 @@ class LaneProgram:
         elif row[0] == ELEMENT:
             buffer, base = self.base[self.same[row[1]]]
             entry = self._load(code, (buffer, base + row[2]), 0)
-        elif row[0] == INPUT:
+        elif row[0] in (INPUT, ASSEMBLED):
             entry = self._load(code, self.base[i], int(self._lanes(i) > 1))
         elif row[0] == LANES:
             entry = self._gathered(code, self.base[self.same[row[1]]], self.tape.offsets[row[2]])

@@ -299,6 +299,8 @@ def make_plan(
             numbers = scalar and not any(a in tape.shapes for row in computed for a in row[1:])
             return PythonPlan(tape, roots, *((tape, roots) if numbers else written_out(tape, roots)))
         except DeclinedError as error:
+            if tape.maps:
+                raise  # once more, sample by sample
             if backend == "python":
                 raise ValueError(
                     f"compile: backend='python' cannot run this program ({error}); use backend='auto'."

@@ -1,0 +1,185 @@
+"""`fori`, `scan`, `vmap`, `donate`, `bind` and `debug`: loops in a program do what the Python loops do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinygrad_notes as tn
+from tinygrad_notes.calculus import tree_leaves
+from tinygrad_notes.compile import compile
+
+BACKENDS = ["llvm", "numpy", "python", "auto"]
+random = np.random.default_rng(0)
+
+
+def close(found: Any, expected: Any) -> None:
+    for a, b in zip(tree_leaves(found), tree_leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+def network() -> list[Any]:
+    return [random.normal(size=(4, 3)), np.zeros((4, 1)), random.normal(size=(1, 4)), np.zeros((1, 1))]
+
+
+def loss(p: Any, x: Any, y: Any) -> Any:
+    w1, b1, w2, b2 = p
+    a = tn.sigmoid(w2 @ tn.sigmoid(w1 @ x + b1) + b2)
+    return tn.mean(tn.cross_entropy(y, a))
+
+
+def descend(p: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    value, gradient = tn.value_and_grad(loss)(p, x, y)
+    return [q - 0.5 * g for q, g in zip(p, gradient, strict=True)], value
+
+
+X, Y = random.normal(size=(3, 5)), np.array([[0.0, 1.0, 1.0, 0.0, 1.0]])
+LOOPS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "training": (lambda p, x, y: tn.fori(10, lambda k, p: descend(p, x, y)[0], p), (network(), X, Y)),
+    "a recurrent unit": (
+        lambda h, xs: tn.scan(lambda h, x: (tn.tanh(0.5 * h + x), h * 2.0), h, xs),
+        (np.zeros(3), random.normal(size=(7, 3))),
+    ),
+    "numbers": (lambda h, xs: tn.scan(lambda h, x: (tn.tanh(0.5 * h + x), h), h, xs), (0.1, random.normal(size=7))),
+    "the number of the step": (lambda x: tn.fori(3, lambda k, s: (s[0] * x + k, s[1] + 1.0), (x, 0.0)), (1.5,)),
+    "what is around it": (
+        lambda p, x: 2.0 * tn.sum(tn.fori(3, lambda k, q: q * x + tn.sum(p), p * 2.0)),
+        (np.ones(3), np.arange(3.0)),
+    ),
+    "a loop in a loop": (
+        lambda x: tn.fori(3, lambda i, s: tn.fori(2, lambda j, t: t * x + j, s) + i, x),
+        (0.7,),
+    ),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_does_what_pythons_does(name: str, backend: str) -> None:
+    f, args = LOOPS[name]
+    program = compile(f, backend=backend)
+    for _ in range(2):
+        close(program(*args), f(*args))
+
+
+def test_a_state_of_another_shape_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"after a step \(2, 2\)"):
+        compile(lambda x: tn.fori(2, lambda k, s: tn.stack([s, s]), x))(np.ones(2))
+    with pytest.raises(TypeError, match=r"scan: 2\.5 steps"):
+        tn.scan(lambda s, x: (s, x), 0.0, length=2.5)  # type: ignore[arg-type]  # refused
+    with pytest.raises(ValueError, match="arrays of one length"):
+        tn.scan(lambda s, x: (s, x), 0.0, [np.ones(2), np.ones(3)])
+
+
+def test_a_gradient_through_a_loop_is_refused() -> None:
+    with pytest.raises(TypeError, match="through fori or scan"):
+        compile(tn.grad(lambda x: tn.fori(3, lambda k, s: s * x, x)))(2.0)
+
+
+# --- maps -------------------------------------------------------------------------------------------------------------
+
+
+def one(w: Any, x: Any, t: Any) -> Any:
+    return (tn.tanh(w[0] * x[0] + w[1] * x[1]) - t) ** 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("samples", [1, 5, 64, 101])  # up to 63 one by one, from 64 on at once
+def test_a_map_and_its_gradient(samples: int, backend: str) -> None:
+    w, x, t = random.normal(size=2), random.normal(size=(samples, 2)), random.normal(size=samples)
+
+    def total(w: Any, x: Any, t: Any) -> Any:
+        return tn.sum(tn.vmap(one, in_axes=(None, 0, 0))(w, x, t))
+
+    for f in (total, tn.value_and_grad(total, argnums=(0, 1))):
+        program = compile(f, backend=backend)
+        close(program(w, x, t), f(w, x, t))
+    by_columns = compile(tn.vmap(one, in_axes=(None, 1, 0)), backend=backend)(w, x.T.copy(), t)
+    close(by_columns, np.array([one(w, *sample) for sample in zip(x, t, strict=True)]))
+
+
+def test_a_map_is_traced_once() -> None:
+    few, many = (compile(tn.vmap(lambda v: tn.exp(v[0]) * v[1])) for _ in range(2))
+    few(np.ones((64, 2)))
+    many(np.ones((5000, 2)))
+    assert many.stats.nodes == few.stats.nodes
+
+
+@pytest.mark.parametrize("backend", ["numpy", "auto"])
+def test_maps_that_cannot_be_traced_once_are_unrolled(backend: str) -> None:
+    x = random.normal(size=(70, 3))
+    for f in (
+        tn.vmap(lambda v: tn.sum(v * v) * v[0]),
+        tn.vmap(lambda v: tn.grad(lambda a: a**3)(v[0])),
+        tn.vmap(lambda v: v * 2.0, out_axes=1),
+    ):
+        close(compile(f, backend=backend)(x), f(x))
+
+
+def test_a_map_says_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="2 in_axes for 1 argument"):
+        tn.vmap(lambda x: x, in_axes=(0, 1))(np.ones(3))
+    with pytest.raises(ValueError, match="expected one number of them"):
+        tn.vmap(lambda x, y: x + y)(np.ones(3), np.ones(4))
+
+
+# --- in place, bound, op by op ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_donated_arrays_are_updated_in_place(backend: str) -> None:
+    step, p, expected = compile(descend, backend=backend, donate=0), network(), None
+    expected = [q.copy() for q in p]
+    held = list(p)
+    for _ in range(4):
+        expected, value = descend(expected, X, Y)
+        p, found = step(p, X, Y)
+        assert all(a is b for a, b in zip(p, held, strict=True))
+        close((p, found), (expected, value))
+
+
+def test_what_cannot_be_donated_is_refused() -> None:
+    with pytest.raises(TypeError, match="writeable arrays of float64"):
+        compile(lambda p: [q * 2 for q in p], donate=0)([1.0, 2.0])
+    with pytest.raises(ValueError, match="donate=1, but"):
+        compile(lambda p: p * 2, donate=1)(np.ones(2))
+    with pytest.raises(ValueError, match=r"a result of shape \(\) for an array \(2,\)"):
+        compile(tn.sum, donate=0)(np.ones(2))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bound_arguments_are_read_anew(backend: str) -> None:
+    x = np.ones(3)
+    again = compile(lambda x, s: tn.sum(x * x) * s, backend=backend).bind(x, 2.0)
+    assert again() == 6.0
+    x[:] = 2.0
+    assert again() == 24.0
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 4), st.sampled_from([-1.0, 0.0]))
+def test_debug_names_the_first_op_that_is_not_finite(place: int, bad: float) -> None:
+    x = np.full(5, 2.0)
+    x[place] = bad
+    with pytest.raises(FloatingPointError, match=rf"log gave (nan|-inf) at \[{place}\], at .*test_loops.py:\d+"):
+        compile(lambda x: tn.sum(tn.log(x) * 3.0), debug=True)(x)
+    assert compile(lambda x: tn.sum(tn.log(x)), debug=True)(np.ones(5)) == 0.0
+
+
+def test_debug_looks_into_gradients() -> None:
+    with pytest.raises(FloatingPointError, match=r"divide gave inf.*in the gradient of sqrt"):
+        compile(tn.grad(tn.sqrt), debug=True)(0.0)
+
+
+def test_threads_give_the_same_numbers() -> None:
+    w, x, t = random.normal(size=2), random.normal(size=(501, 2)), random.normal(size=501)
+    f = tn.value_and_grad(lambda w, x, t: tn.sum(tn.vmap(one, in_axes=(None, 0, 0))(w, x, t)))
+    program = compile(f, threads=2)
+    close(program(w, x, t), f(w, x, t))
+    first = program(w, x, t)
+    assert all(np.array_equal(a, b) for a, b in zip(first, program(w, x, t), strict=True))
