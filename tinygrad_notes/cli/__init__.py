@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -111,6 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 where `check` finds a gradient that is not right; 2 where the input cannot be used.
     """
     args = _parser().parse_args(argv)
+    # What Hypothesis keeps between runs does not belong into the folder where the user stands.
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), "tinygrad-notes-hypothesis")))
     try:
         if args.command == "tour":
             from .tour import tour
