@@ -143,6 +143,27 @@ def test_donated_arrays_are_updated_in_place(backend: str) -> None:
         close((p, found), (expected, value))
 
 
+def steep(p: Any) -> Any:
+    """A step whose fast program multiplies 0 by ∞, at p = 0, on the path that is not taken."""
+    return p - 0.5 * tn.grad(lambda p: tn.sum(tn.where(p > 0, tn.sqrt(tn.abs(p)), p * p) * (p + 2.0)))(p) - 1.0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_donated_arrays_are_what_they_were_where_care_is_needed(backend: str) -> None:
+    step, p = compile(steep, backend=backend, donate=0), np.array([1.0, 0.0, 4.0])
+    expected = steep(p)
+    assert np.isfinite(expected).all()
+    assert step(p) is p
+    close(p, expected)
+    close(step(p), steep(expected))
+    loop = compile(lambda p: tn.fori(2, lambda k, q: steep(q), p), backend=backend)
+    close(loop(np.array([1.0, 0.0, 4.0])), steep(expected))
+
+
+def test_nodes_are_bound_to_the_function_itself() -> None:
+    assert compile(lambda x: x * x).bind(tn.Value(3.0))().data == 9.0
+
+
 def test_what_cannot_be_donated_is_refused() -> None:
     with pytest.raises(TypeError, match="writeable arrays of float64"):
         compile(lambda p: [q * 2 for q in p], donate=0)([1.0, 2.0])

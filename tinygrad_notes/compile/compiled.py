@@ -81,31 +81,24 @@ class Compiled:
         """The result of f; the program is made in the first call with arguments of this kind."""
         if named:
             raise TypeError(f"compile: {', '.join(named)} given by name; give all arguments by position.")
-        for call in self._calls:
-            try:
-                found = call(args)
-            except (IndexError, KeyError, AttributeError):  # of another structure
-                continue
-            if found is not MISS:
-                self.stats.hits += 1
-                return found
-        return self._first(args)
+        found = _take(self._calls, args)
+        if found is MISS:
+            return self._first(args)
+        self.stats.hits += 1
+        return found
 
     def bind(self, *args: Any) -> Callable[[], Any]:
         """A function of no arguments that runs the program on these arguments, whose arrays are read anew each time.
 
         The checks of a call are made once. Numbers among the arguments stay what they are now.
         """
-        self(*args) if not self._calls else None
-        for bind in self._binds:
-            try:
-                found = bind(args)
-            except (IndexError, KeyError, AttributeError):
-                continue
-            if found is not MISS:
-                return found  # type: ignore[no-any-return]  # a generated function
-        self._first(args)
-        return self.bind(*args)
+        found = _take(self._binds, args)
+        if found is MISS:
+            self._first(args)
+            found = _take(self._binds, args)
+        if found is MISS:  # no program runs on nodes
+            return lambda: self.f(*args)
+        return found  # type: ignore[no-any-return]  # a generated function
 
     def _first(self, args: tuple[Any, ...]) -> Any:
         try:
@@ -113,13 +106,9 @@ class Compiled:
         except HasNodesError:
             return self.f(*args)
         with self._lock:
-            for call in list(self._calls):  # another thread may have made it meanwhile
-                try:
-                    found = call(args)
-                except (IndexError, KeyError, AttributeError):
-                    continue
-                if found is not MISS:
-                    return found
+            found = _take(self._calls, args)  # another thread may have made it meanwhile
+            if found is not MISS:
+                return found
             call, bind = self._make(args, arguments)
             self._calls.insert(0, call)
             self._binds.insert(0, bind)
@@ -234,6 +223,18 @@ class Compiled:
         captures.check([r.what for r in reached if isinstance(r.what, np.ndarray)])
         arguments.guard(guards(reached, captures))
         return tape, output
+
+
+def _take(functions: Sequence[Callable[[tuple[Any, ...]], Any]], args: tuple[Any, ...]) -> Any:
+    """What the first generated function gives that takes arguments of this kind; MISS if none does."""
+    for function in functions:
+        try:
+            found = function(args)
+        except (IndexError, KeyError, AttributeError):  # of another structure
+            continue
+        if found is not MISS:
+            return found
+    return MISS
 
 
 def _output(tape: Tape, y: Any, roots: list[int]) -> Output:

@@ -80,6 +80,7 @@ class LaneProgram:
         self._allot()
         self._timetable()
         self._write()
+        self.guarded = bool(roller.source.pulls)
         self._finish(feedback)
         self.stages = [Stage(lanes=n, code=c.entries) for (_, n), c in sorted(self.code.items()) if c.entries]
         self.instructions = sum(len(s.code) for s in self.stages)
@@ -349,9 +350,13 @@ class LaneProgram:
         for root, what in feedback:
             if what in self.inputs:
                 offset, n = self.segments[root]
-                code = self._at(last + 1, n)
+                code, place = self._at(last + 1, n), self.inputs.index(what)
                 value = code.put("load", self.out, offset, 0, 1, 0)
-                code.put("store", value, self.inputs.index(what), 0, 0, 1, 0)
+                if self.guarded:  # what is run again with care starts from what was there before
+                    flag = code.put("load", self.out, self.flag, 0, 0, 0)
+                    fine = code.put("equal", flag, code.put("constant", 0.0))
+                    value = code.put("where", fine, value, code.put("load", place, 0, 0, 1, 0))
+                code.put("store", value, place, 0, 0, 1, 0)
 
     # --- text -------------------------------------------------------------------------------------------------------
 

@@ -125,26 +125,23 @@ class _Body:
         states = list(arguments[:n])
         slices, outers = arguments[n : n + m], dict(zip(loop.outers, arguments[n + m :], strict=True))
         if self.native:
-            given = [
-                states[i.place] if isinstance(i, State) else slices[i.place] if isinstance(i, Slice) else outers[i.row]
-                for i in self.plan.inputs
-            ]
-            found: list[Any] | None = self.plan.loop(given, loop.steps)
+            whole = [_argument(i, states, slices, outers) for i in self.plan.inputs]
+            found: list[Any] | None = self.plan.loop(whole, loop.steps)
             if found is not None:
                 return found
-        plan = self.plan.with_care() if self.native else self.plan
+        plan = self.plan.careful.plan if self.native else self.plan
         outputs: list[list[Any]] = [[] for _ in loop.outputs]
         for step in range(loop.steps):
-            given = [
-                states[i.place]
-                if isinstance(i, State)
-                else slices[i.place][step]
-                if isinstance(i, Slice)
-                else outers[i.row]
-                for i in plan.inputs
-            ]
-            results = plan.run([np.asarray(g) for g in given])
+            parts = [s[step] for s in slices]
+            results = plan.run([np.asarray(_argument(i, states, parts, outers)) for i in plan.inputs])
             states = list(results[:n])
             for column, y in zip(outputs, results[n:], strict=True):
                 column.append(y)
         return [*states, *map(np.array, outputs)]
+
+
+def _argument(what: Any, states: Sequence[Any], slices: Sequence[Any], outers: dict[int, Any]) -> Any:
+    """The array of an input of a loop's body."""
+    if isinstance(what, State):
+        return states[what.place]
+    return slices[what.place] if isinstance(what, Slice) else outers[what.row]

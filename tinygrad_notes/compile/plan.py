@@ -60,6 +60,29 @@ Feedback = Sequence[tuple[int, Any]]
 """Pairs of a root's place and an input: what is written over what, at the end of a step."""
 
 
+class Careful:
+    """The program that keeps 0 · ∞ = 0, in NumPy; made when it is first needed.
+
+    Args:
+        fast: the plan that it stands behind.
+    """
+
+    def __init__(self, fast: Any) -> None:
+        self.fast = fast
+        self._plan: NumPyPlan | None = None
+
+    @property
+    def plan(self) -> NumPyPlan:
+        """The plan."""
+        if self._plan is None:
+            self._plan = NumPyPlan(self.fast.tape, self.fast.roots, careful=True)
+        return self._plan
+
+    def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        """The results, given the arrays in the order of the fast plan's inputs."""
+        return self.plan.run([arrays[self.fast.inputs.index(what)] for what in self.plan.inputs])
+
+
 class NumPyPlan:
     """Straight-line NumPy."""
 
@@ -73,19 +96,12 @@ class NumPyPlan:
         self.program = ArrayProgram(roller.tape, rows, fuse)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions, self.flops = self.program.instructions, self.program.flops
-        self.checks = bool(tape.pulls) and not careful
-        self._careful: NumPyPlan | None = None
+        self.careful = Careful(self) if tape.pulls and not careful else None
 
     def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """The results."""
         results = self.program(arrays)
-        return results if not self.checks or all(map(_is_finite, results)) else self.again(arrays)
-
-    def again(self, arrays: Sequence[Any]) -> Sequence[Any]:
-        """The results, with care."""
-        if self._careful is None:
-            self._careful = NumPyPlan(self.tape, self.roots, careful=True)
-        return self._careful.run(_in_order(self._careful.inputs, self.inputs, arrays))
+        return results if self.careful is None or all(map(_is_finite, results)) else self.careful.run(arrays)
 
 
 class PythonPlan:
@@ -100,7 +116,7 @@ class PythonPlan:
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions = self.flops = self.program.instructions
         self.kinds = [(tape.shape(r), tape.dtype(r)) for r in roots]
-        self._careful: NumPyPlan | None = None
+        self.careful = Careful(self)
 
     def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """The results."""
@@ -111,9 +127,7 @@ class PythonPlan:
         if all(math.isfinite(x) for r in results for x in (r if isinstance(r, list) else (r,))):
             kinds = zip(results, self.kinds, strict=True)
             return [np.array(r, dtype).reshape(shape) if shape else _cast(r, dtype) for r, (shape, dtype) in kinds]
-        if self._careful is None:
-            self._careful = NumPyPlan(self.tape, self.roots, careful=True)
-        return self._careful.run(_in_order(self._careful.inputs, self.inputs, arrays))
+        return self.careful.run(arrays)
 
 
 class LanePlan:
@@ -137,7 +151,7 @@ class LanePlan:
         self.tape, self.roots, self.threads = tape, roots, threads
         roller = Roller(scalar, rows, careful=False, deep=False, least=least)
         self.program = program = LaneProgram(roller, rows, feedback, stacked)
-        self.in_place = False
+        self.in_place = self.feeds = False
         self.fed = [what for _, what in feedback if what in program.inputs]
         self.inputs, self.instructions, self.flops = program.inputs, program.instructions, program.flops
         self.out, self.kept = (np.zeros(max(n, 1)) for n in program.sizes)
@@ -162,7 +176,7 @@ class LanePlan:
         self.flat: list[np.ndarray[Any, Any]] = []
         self.step: Callable[..., None] | None = None
         self.looping: tuple[list[Any], list[Any], Callable[..., None]] | None = None
-        self._numpy: NumPyPlan | None = None
+        self.careful = Careful(self)
 
     @property
     def source(self) -> str:
@@ -177,7 +191,9 @@ class LanePlan:
             self.given = arrays if self.bound else None
         self.step()  # type: ignore[misc]  # bound by now
         if self.memory[self.flag] != 0.0 and self.tape.pulls:
-            return self.with_care().run(_in_order(self.with_care().inputs, self.inputs, arrays))
+            self.in_place = False  # nothing was fed back, so the inputs are what they were
+            return self.careful.run(arrays)
+        self.in_place = self.feeds
         return self._results(self.unfed if self.in_place else self.views)
 
     def _results(self, views: Sequence[tuple[int, int, tuple[int, ...]] | None]) -> list[Any]:
@@ -228,7 +244,7 @@ class LanePlan:
             self.step = self.program.native.bind([*self.flat, *rest], self.threads)
         self.bound = tuple(arrays) if same else ()
         self.given = None
-        self.in_place = (
+        self.feeds = (
             same
             and bool(self.fed)
             and all(ready[self.inputs.index(what)] is arrays[self.inputs.index(what)] for what in self.fed)
@@ -247,12 +263,6 @@ class LanePlan:
                 self.flat[k] = ready if ready.flags.aligned else ready.copy()
                 self.step.replace(k, self.flat[k])  # type: ignore[attr-defined]  # a function carries it
         self.bound = tuple(arrays) if same else ()
-
-    def with_care(self) -> NumPyPlan:
-        """The program that keeps 0 · ∞ = 0."""
-        if self._numpy is None:
-            self._numpy = NumPyPlan(self.tape, self.roots, careful=True)
-        return self._numpy
 
 
 def make_plan(
@@ -340,11 +350,6 @@ def _has_llvm(backend: str) -> bool:
 
 def _index(roller: Roller, y: Any) -> int:
     return y.index if isinstance(y, Traced) else roller.tape.constant(y)
-
-
-def _in_order(wanted: Sequence[Any], given: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
-    """The arrays of one program's inputs in the order of another's."""
-    return [arrays[given.index(w)] for w in wanted]
 
 
 def _cast(x: Any, dtype: np.dtype[Any]) -> Any:

@@ -8,6 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 from minimax import APPROXIMATED
+from programs import NAMES
 
 from tinygrad_notes.compile.native import Stage, build, functions
 from tinygrad_notes.compile.native.primitives import MASK, PRIMITIVES
@@ -21,12 +22,7 @@ ORACLE = {
     "pow": mpmath.power,
 }
 NUMPY = {
-    "round": np.rint,
-    "asin": np.arcsin,
-    "acos": np.arccos,
-    "atan": np.arctan,
-    "atan2": np.arctan2,
-    "pow": np.power,
+    **NAMES,
     "sigmoid": lambda x: np.where(x < 0, np.exp(np.minimum(x, 0)), 1) / (1 + np.exp(-np.abs(x))),
     "erf": lambda x: np.vectorize(math.erf, otypes=[x.dtype])(x),
     "erfc": lambda x: np.vectorize(math.erfc, otypes=[x.dtype])(x),
