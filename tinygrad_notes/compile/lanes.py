@@ -16,7 +16,7 @@ import numpy as np
 
 from .loops import Slice
 from .lower import lower
-from .native import Stage, build
+from .native import Product, Stage, build
 from .native.primitives import MASK, NUMBER, PRIMITIVES
 from .roll import Roller, number_of
 from .tape import ASSEMBLED, CONSTANT, ELEMENT, INPUT, LANES, DeclinedError
@@ -74,15 +74,15 @@ class LaneProgram:
         self.strides |= {
             b: math.prod(roller.source.shape(r)) for b, r in zip(self.stacks, roots[-stacked:], strict=False)
         }
-        self.code: dict[tuple[int, int], _Code] = {}  # by time and lanes
+        self.code: dict[tuple[int, int], Code] = {}  # by time and lanes
         self.names = {i: self.tape.operation(code)[0].name for i in self.live if (code := self.tape.rows[i][0]) >= 0}
         self._see_through()
         self._allot()
         self._timetable()
         self._write()
-        self.guarded = bool(roller.source.pulls)
-        self._finish(feedback)
         self.stages = [Stage(lanes=n, code=c.entries) for (_, n), c in sorted(self.code.items()) if c.entries]
+        places = [(*self.segments[k], self.inputs.index(what)) for k, what in feedback if what in self.inputs]
+        self.stages += closing(self.out, self.flag, places, bool(roller.source.pulls))
         self.instructions = sum(len(s.code) for s in self.stages)
         if self.instructions > LONGEST:
             raise DeclinedError(f"{self.instructions} instructions")
@@ -250,8 +250,8 @@ class LaneProgram:
 
     # --- code -------------------------------------------------------------------------------------------------------
 
-    def _at(self, time: int, lanes: int) -> _Code:
-        return self.code.setdefault((time, lanes), _Code())
+    def _at(self, time: int, lanes: int) -> Code:
+        return self.code.setdefault((time, lanes), Code())
 
     def _write(self) -> None:
         for i in self.computed:
@@ -289,7 +289,7 @@ class LaneProgram:
                 value = self._value(code, i)
             code.put("store", value, buffer, offset, 0, 1, self.strides.get(buffer, 0))
 
-    def _as(self, code: _Code, i: int, kind: str) -> int:
+    def _as(self, code: Code, i: int, kind: str) -> int:
         """The entry of a row as a mask or as a number: truth values that are in memory are 0 or 1."""
         value = self._value(code, i)
         given = PRIMITIVES[code.entries[value][0]].result if code.entries[value][0] in PRIMITIVES else NUMBER
@@ -299,12 +299,12 @@ class LaneProgram:
             return code.entry("not_equal", value, code.entry("constant", 0.0))
         return code.entry("number", value)
 
-    def _load(self, code: _Code, place: Place, stride: int) -> int:
+    def _load(self, code: Code, place: Place, stride: int) -> int:
         """The entry of numbers in memory."""
         buffer, offset = place
         return code.entry("load", buffer, offset, 0, stride, self.strides.get(buffer, 0))
 
-    def _value(self, code: _Code, i: int, here: bool = False) -> int:
+    def _value(self, code: Code, i: int, here: bool = False) -> int:
         """The entry that holds a row in a stage: computed there, or loaded."""
         if i in code.values:
             return code.values[i]
@@ -328,7 +328,7 @@ class LaneProgram:
         code.values[i] = entry
         return entry
 
-    def _gathered(self, code: _Code, place: Place, offsets: np.ndarray[Any, Any]) -> int:
+    def _gathered(self, code: Code, place: Place, offsets: np.ndarray[Any, Any]) -> int:
         """Many numbers of an array: by a stride where they are regular, by an index array where not."""
         buffer, base = place
         stride = int(offsets[1] - offsets[0])
@@ -339,25 +339,6 @@ class LaneProgram:
         self.indices.append(np.ascontiguousarray(offsets + base, np.int64))
         return code.entry("gather", buffer, self.first_index + len(self.indices) - 1, 0)
 
-    def _finish(self, feedback: Sequence[tuple[int, Any]]) -> None:
-        """The last stages: whether all results are finite, and results that become the next step's inputs."""
-        last = max((time for time, _ in self.code), default=0) + 1
-        count = self.flag
-        if count:
-            code = self._at(last, count)
-            x = code.put("load", self.out, 0, 0, 1, 0)
-            code.put("total", code.put("subtract", x, x), self.out, self.flag, 0, 0)
-        for root, what in feedback:
-            if what in self.inputs:
-                offset, n = self.segments[root]
-                code, place = self._at(last + 1, n), self.inputs.index(what)
-                value = code.put("load", self.out, offset, 0, 1, 0)
-                if self.guarded:  # what is run again with care starts from what was there before
-                    flag = code.put("load", self.out, self.flag, 0, 0, 0)
-                    fine = code.put("equal", flag, code.put("constant", 0.0))
-                    value = code.put("where", fine, value, code.put("load", place, 0, 0, 1, 0))
-                code.put("store", value, place, 0, 0, 1, 0)
-
     # --- text -------------------------------------------------------------------------------------------------------
 
     @property
@@ -365,24 +346,68 @@ class LaneProgram:
         """The stages, a line for each entry."""
         names = [f"input{k}" for k in range(self.out)] + ["out", "kept"]
         names += [f"stack{k}" for k in range(len(self.stacks))] + [f"index{k}" for k in range(len(self.indices))]
-        lines = []
-        for k, stage in enumerate(self.stages):
-            lines.append(f"stage {k}: {stage.lanes} lane{'s' if stage.lanes > 1 else ''}")
-            for n, (what, *rest) in enumerate(stage.code):
-                if what in ("load", "store", "total"):
-                    value, (buffer, offset, _, stride, *_) = (rest[0], rest[1:]) if what != "load" else (None, rest)
-                    where = f"{names[buffer]}[{offset}{f' + {stride} * lane' if stride else ''}]"
-                    equals = "+=" if what == "total" else "="
-                    lines.append(f"  v{n} = {where}" if value is None else f"  {where} {equals} v{value}")
-                elif what == "gather":
-                    lines.append(f"  v{n} = {names[rest[0]]}[{names[rest[1]]}[lane]]")
-                else:
-                    given = ", ".join(str(r) if what == "constant" else f"v{r}" for r in rest)
-                    lines.append(f"  v{n} = {given if what == 'constant' else f'{what}({given})'}")
-        return "\n".join(lines) + "\n"
+        return describe(self.stages, names)
 
 
-class _Code:
+def closing(out: int, flag: int, feedback: Sequence[tuple[int, int, int]], guarded: bool) -> list[Stage]:
+    """The last stages: whether all results are finite, and results that become the next step's inputs.
+
+    Args:
+        out: the buffer of the results.
+        flag: the place after the last of them, which becomes 0 if all are finite.
+        feedback: offset and count of results, and the buffer of the input that they are written over.
+        guarded: whether nothing is fed back where a result is not finite: what is run again with care starts from what
+            was there before.
+    """
+    stages = []
+    if flag:
+        code = Code()
+        x = code.put("load", out, 0, 0, 1, 0)
+        code.put("total", code.put("subtract", x, x), out, flag, 0, 0)
+        stages.append(Stage(lanes=flag, code=code.entries))
+    for offset, n, place in feedback:
+        code = Code()
+        value = code.put("load", out, offset, 0, 1, 0)
+        if guarded:
+            fine = code.put("equal", code.put("load", out, flag, 0, 0, 0), code.put("constant", 0.0))
+            value = code.put("where", fine, value, code.put("load", place, 0, 0, 1, 0))
+        code.put("store", value, place, 0, 0, 1, 0)
+        stages.append(Stage(lanes=n, code=code.entries))
+    return stages
+
+
+def describe(stages: Sequence[Stage | Product], names: Sequence[str]) -> str:
+    """Stages as text, a line for each entry.
+
+    Args:
+        stages: the stages.
+        names: of the buffers.
+    """
+    lines = []
+    for k, stage in enumerate(stages):
+        if isinstance(stage, Product):
+            where = ["1" if m is None else f"{names[m.buffer]}[{m.offset}; {m.row_stride}, {m.lane_stride}]" for m in (stage.a, stage.b, stage.c)]
+            start = f" + {names[stage.start.buffer]}[{stage.start.offset}; {stage.start.row_stride}, {stage.start.lane_stride}]" if stage.start else ""
+            lines.append(f"stage {k}: {where[2]} = {where[0]} @ {where[1]}{start}, ({stage.rows}, {stage.inner}) @ ({stage.inner}, {stage.lanes})")
+            continue
+        rows = f"{stage.rows} rows of " if stage.rows > 1 else ""
+        lines.append(f"stage {k}: {rows}{stage.lanes} lane{'s' if stage.lanes > 1 else ''}")
+        for n, (what, *rest) in enumerate(stage.code):
+            if what in ("load", "store", "total"):
+                value, (buffer, offset, across, stride, *_) = (rest[0], rest[1:]) if what != "load" else (None, rest)
+                moves = [f" + {s} * {name}" for s, name in ((across, "row"), (stride, "lane")) if s]
+                where = f"{names[buffer]}[{offset}{''.join(moves)}]"
+                equals = "+=" if what == "total" else "="
+                lines.append(f"  v{n} = {where}" if value is None else f"  {where} {equals} v{value}")
+            elif what == "gather":
+                lines.append(f"  v{n} = {names[rest[0]]}[{names[rest[1]]}[lane]]")
+            else:
+                given = ", ".join(str(r) if what == "constant" else f"v{r}" for r in rest)
+                lines.append(f"  v{n} = {given if what == 'constant' else f'{what}({given})'}")
+    return "\n".join(lines) + "\n"
+
+
+class Code:
     """The code of one stage while it is written; equal entries are one."""
 
     def __init__(self) -> None:

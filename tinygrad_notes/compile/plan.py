@@ -10,7 +10,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from operator import is_
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from .roll import Roller
 from .scalars import ScalarProgram
 from .tape import LOOP, DeclinedError, Tape
 from .trace import Traced
+
+if TYPE_CHECKING:
+    from .dense import DenseProgram
+    from .lanes import LaneProgram
 
 BACKENDS = ("auto", "llvm", "numpy", "python")
 SHORT = 2_000
@@ -130,8 +134,8 @@ class PythonPlan:
         return self.careful.run(arrays)
 
 
-class LanePlan:
-    """Native code on lanes; bound to the arrays it was called with last."""
+class NativePlan:
+    """Native code; bound to the arrays it was called with last."""
 
     backend = "llvm"
 
@@ -139,18 +143,12 @@ class LanePlan:
         self,
         tape: Tape,
         roots: Sequence[int],
-        scalar: Tape,
-        rows: Sequence[int],
+        program: DenseProgram | LaneProgram,
         threads: int,
         feedback: Feedback = (),
         stacked: int = 0,
-        least: int = 4,
     ) -> None:
-        from .lanes import LaneProgram
-
-        self.tape, self.roots, self.threads = tape, roots, threads
-        roller = Roller(scalar, rows, careful=False, deep=False, least=least)
-        self.program = program = LaneProgram(roller, rows, feedback, stacked)
+        self.tape, self.roots, self.threads, self.program = tape, roots, threads, program
         self.in_place = self.feeds = False
         self.fed = [what for _, what in feedback if what in program.inputs]
         self.inputs, self.instructions, self.flops = program.inputs, program.instructions, program.flops
@@ -298,7 +296,7 @@ def make_plan(
     if irregular and (table := _table(tape, roots, backend)) is not None:
         return table
     if backend in ("auto", "llvm") and _has_llvm(backend):
-        found = _lanes(tape, roots, scalar, options, feedback, stacked)
+        found = _native(tape, roots, scalar, options, feedback, stacked)
         if not isinstance(found, str):
             return found
         if scalar and (table := _table(tape, roots, backend)) is not None:
@@ -318,20 +316,30 @@ def make_plan(
     return NumPyPlan(tape, roots, fuse=backend != "numpy" and _has_llvm(backend))
 
 
-def _lanes(
+def _native(
     tape: Tape, roots: Sequence[int], scalar: bool, options: dict[str, Any], feedback: Feedback, stacked: int
-) -> LanePlan | str:
-    """Native code, or why there is none."""
+) -> NativePlan | str:
+    """Native code, or why there is none: products of matrices where they are large enough, else lanes."""
+    from .dense import DenseProgram
+    from .lanes import LaneProgram
+
+    def rolled(program: Any, tape: Tape, rows: Sequence[int], **how: Any) -> Any:
+        return program(Roller(tape, rows, careful=False, **how), rows, feedback, stacked)
+
     try:
-        numbers, rows = (tape, roots) if scalar else written_out(tape, roots)
         try:
-            return LanePlan(tape, roots, numbers, rows, options["threads"], feedback, stacked)
+            program = rolled(DenseProgram, tape, roots, deep=True)
         except DeclinedError:
-            if len(numbers.rows) > SHORT:
-                raise
-            return LanePlan(tape, roots, numbers, rows, options["threads"], feedback, stacked, least=10**9)
+            numbers, rows = (tape, roots) if scalar else written_out(tape, roots)
+            try:
+                program = rolled(LaneProgram, numbers, rows, deep=False, least=4)
+            except DeclinedError:
+                if len(numbers.rows) > SHORT:
+                    raise
+                program = rolled(LaneProgram, numbers, rows, deep=False, least=10**9)
     except DeclinedError as error:
         return str(error)
+    return NativePlan(tape, roots, program, options["threads"], feedback, stacked)
 
 
 def _table(tape: Tape, roots: Sequence[int], backend: str) -> TablePlan | None:

@@ -1,11 +1,11 @@
 """The native back end: straight-line code over lanes, written as LLVM IR and compiled by llvmlite (the extra `fast`).
 
-`Stage` is straight-line code over lanes; `build` compiles a list of stages, and `Native.bind` ties the result to
+`Stage` is straight-line code over lanes, `Product` a product of matrices; `build` compiles a list of stages, and `Native.bind` ties the result to
 arrays. `Sweep` runs scalar graphs that are too long for that. Nothing here knows of graphs or of the op table.
 """
 
 from .binding import Native, build
-from .stage import Stage
+from .stage import Access, Product, Stage
 from .sweep import Rule, Sweep
 
-__all__ = ["Native", "Rule", "Stage", "Sweep", "build"]
+__all__ = ["Access", "Native", "Product", "Rule", "Stage", "Sweep", "build"]

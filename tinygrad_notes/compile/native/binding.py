@@ -12,7 +12,7 @@ import numpy as np
 
 from .engine import MachineCode
 from .program import Program, Word
-from .stage import Stage, access, check
+from .stage import Product, Stage, check, touched
 
 ELEMENTS = {"float64": "double", "float32": "float"}
 Array = np.ndarray[Any, Any]
@@ -20,7 +20,7 @@ ENDLESS = 2**31 - 1
 ALIGN = 64  # bytes
 
 
-def build(stages: list[Stage], buffers: int, dtype: Literal["float64", "float32"] = "float64") -> Native:
+def build(stages: Sequence[Stage | Product], buffers: int, dtype: Literal["float64", "float32"] = "float64") -> Native:
     """Compile stages that use buffers numbered from 0 to buffers − 1.
 
     Raises:
@@ -39,7 +39,7 @@ class Native:
         instructions: Entries in all stages.
     """
 
-    def __init__(self, stages: list[Stage], buffers: int, dtype: str) -> None:
+    def __init__(self, stages: Sequence[Stage | Product], buffers: int, dtype: str) -> None:
         if dtype not in ELEMENTS:
             raise ValueError(f"native code is of float64 or float32; given {dtype!r}")
         start = time.perf_counter()
@@ -83,7 +83,7 @@ class Native:
         indices, written = set(), set()
         for stage in self.stages:
             indices |= {entry[2] for entry in stage.code if entry[0] == "gather"}
-            written |= {entry[2] for entry in stage.code if entry[0] in ("store", "total")}
+            written |= {place.buffer for _, place, _, _, writes in touched(stage) if writes}
         for number, array in enumerate(arrays):
             dtype = np.dtype(np.int64) if number in indices else self.dtype
             if array.dtype != dtype:
@@ -95,30 +95,25 @@ class Native:
         self._check_overlap(arrays, written)
         most = ENDLESS
         for number, stage in enumerate(self.stages):
-            for k, entry in enumerate(stage.code):
-                place = access(entry)
-                # A sum over no lanes is written, too.
-                if place is None:
+            for name, place, rows, lanes, _ in touched(stage):
+                if not rows or not lanes:
                     continue
-                counts = [
-                    1 if entry[0] == "total" and not stride else count
-                    for stride, count in ((place.row_stride, stage.rows), (place.lane_stride, stage.lanes))
-                ]
-                if not all(counts):
-                    continue
-                low, high = place.extent(*counts)
+                low, high = place.extent(rows, lanes)
                 size = arrays[place.buffer].size
                 if low < 0 or high >= size:
                     raise ValueError(
-                        f"stage {number}, entry {k}, {entry}: touches elements {low} to {high} of buffer "
-                        f"{place.buffer}, which holds {size}"
+                        f"stage {number}, {name}: touches elements {low} to {high} of buffer {place.buffer}, "
+                        f"which holds {size}"
                     )
                 if place.step_stride > 0:
                     most = min(most, (size - 1 - high) // place.step_stride + 1)
                 elif place.step_stride < 0:
                     most = min(most, low // -place.step_stride + 1)
-                if entry[0] == "gather":
-                    self._check_indices(number, k, arrays[place.buffer][low : high + 1], arrays[entry[1]].size)
+            if stage.rows and stage.lanes:
+                for k, entry in enumerate(stage.code):
+                    if entry[0] == "gather":
+                        used = arrays[entry[2]][entry[3] : entry[3] + stage.lanes]
+                        self._check_indices(number, k, used, arrays[entry[1]].size)
         return most
 
     def _check_overlap(self, arrays: Sequence[Array], written: set[int]) -> None:

@@ -9,6 +9,8 @@ from .stage import Access, Stage, access, operands
 
 PART = 512  # entries in a function: the fastest to run of 192 to 768, and LLVM takes as long for any
 VECTOR_BYTES = 32
+COPIES = 4
+SHORT = 32  # entries of a stage whose sums are taken in several copies
 
 
 def width_of(lanes: int, element: str) -> int:
@@ -36,7 +38,8 @@ class Layout:
     Attributes:
         written: The buffers that it writes to.
         crossing: Value → slot, for values that are used in another part than their own.
-        sums: Total over lanes → slot.
+        sums: Total over lanes → its slot in the first copy, and how many slots on the next copy's is.
+        copies: So many vectors are summed side by side: one sum waits for its last addition.
         staged: Load, store or total → slot, which stands in for the buffer when lanes fill no vector.
         dump: The slot for what nobody reads.
     """
@@ -49,7 +52,8 @@ class Layout:
     written: set[int] = field(init=False)
     crossing: dict[int, int] = field(default_factory=dict)
     staged: dict[int, int] = field(default_factory=dict)
-    sums: dict[int, int] = field(default_factory=dict)
+    sums: dict[int, tuple[int, int]] = field(default_factory=dict)
+    copies: int = 1
     dump: int = field(init=False)
     slots: int = 0
 
@@ -59,9 +63,12 @@ class Layout:
         self.parts = [range(k, min(k + PART, len(code))) for k in range(0, len(code), PART)] or [range(0)]
         self.written = {place.buffer for e in code if e[0] in ("store", "total") and (place := access(e))}
         self._place_crossing()
-        for place, totals in totals_by_place(self.stage).items():
-            if not place.lane_stride:
-                self.sums |= {k: self.new_slot() for k in totals}
+        over_lanes = [totals for place, totals in totals_by_place(self.stage).items() if not place.lane_stride]
+        if over_lanes and len(code) <= SHORT and self.stage.lanes >= 2 * COPIES * self.width:
+            self.copies = COPIES
+        for totals in over_lanes:
+            self.sums |= {k: (self.new_slot(), len(totals)) for k in totals}
+            self.slots += (self.copies - 1) * len(totals)
         for k, entry in enumerate(code):
             place = access(entry)
             if entry[0] != "gather" and place and place.lane_stride == 1 and self.tail:
@@ -82,12 +89,21 @@ class Layout:
             free += ending.get(part.start // PART, [])
 
     def sums_by_place(self) -> dict[Access, tuple[range, list[int]]]:
-        """For each buffer and stride: the slots of the sums that go there, and their offsets."""
+        """For each buffer and stride: the slots of the sums that go there, one copy after the other, and
+        the offsets of the sums."""
         return {
-            place: (range(self.sums[ks[0]], self.sums[ks[-1]] + 1), [self.stage.code[k][3] for k in ks])
+            place: (
+                range(self.sums[ks[0]][0], self.sums[ks[0]][0] + self.copies * len(ks)),
+                [self.stage.code[k][3] for k in ks],
+            )
             for place, ks in totals_by_place(self.stage).items()
             if not place.lane_stride
         }
+
+    @property
+    def scratch(self) -> int:
+        """Elements of scratch memory that a thread needs."""
+        return self.slots * self.width
 
     @property
     def has_totals(self) -> bool:

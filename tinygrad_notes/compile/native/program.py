@@ -15,13 +15,14 @@ in the threads' order: results do not depend on who was faster.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum, auto
 
 from .layout import Layout, totals_by_place
 from .lines import BYTES, Lines, Module
-from .stage import Access, Stage, access
+from .product import ProductCode, ProductLayout
+from .stage import Access, Product, Stage, access
 from .vector import VectorCode
 
 BLOCK = 128  # vectors between two times that sums are added up
@@ -46,12 +47,18 @@ class Word(IntEnum):
 class Program:
     """The text of a module that runs stages."""
 
-    def __init__(self, stages: list[Stage], element: str) -> None:
+    def __init__(self, stages: Sequence[Stage | Product], element: str) -> None:
         self.module, self.element = Module(), element
         self.arguments: dict[str, dict[str, str]] = {}  # of each function
-        self.layouts = [Layout(number, stage, element) for number, stage in enumerate(stages)]
+        self.layouts = [
+            ProductLayout(number, stage, element) if isinstance(stage, Product) else Layout(number, stage, element)
+            for number, stage in enumerate(stages)
+        ]
         for layout in self.layouts:
-            self.stage(layout)
+            if isinstance(layout, ProductLayout):
+                self.product(layout)
+            else:
+                self.stage(layout)
         self.wait()
         self.run()
         self.text = self.module.text()
@@ -59,7 +66,7 @@ class Program:
     @property
     def scratch_bytes(self) -> int:
         """The scratch memory that a thread needs."""
-        return max([layout.slots * layout.width for layout in self.layouts], default=0) * BYTES[self.element]
+        return max([layout.scratch for layout in self.layouts], default=0) * BYTES[self.element]
 
     # Functions
 
@@ -129,32 +136,58 @@ class Program:
         self.join(layout, f"{name}.join")
 
         whole, size = stage.lanes - layout.tail, BLOCK * layout.width
-        with self.function(name, layout.width) as w:
-            thread, threads = self.word(w, Word.THREAD), self.word(w, Word.THREADS)
-            is_first = w.value(f"icmp eq i64 {thread}, 0", "is.first")
-            is_last = w.value(f"icmp eq i64 {w.value(f'add i64 {thread}, 1', 'next')}, {threads}", "is.last")
-            if layout.has_totals:
-                with w.when("zero", is_first):
-                    self.call(w, f"{name}.zero")
-            by_rows = stage.rows > 1 and w.value(
-                f"icmp sgt i64 {w.value(f'mul i64 {threads}, {FEW_VECTORS}')}, {whole}"
-            )
-            rows = self.share(w, "row.bound", stage.rows, thread, threads, by_rows or "false")
-            vectors = self.share(
-                w, "vector.bound", whole // layout.width, thread, threads, "true", unless=by_rows or "false"
-            )
-            first, end = (w.value(f"mul i64 {v}, {layout.width}", "lane.bound") for v in vectors)
-            has_tail = w.value(f"or i1 {is_last}, {by_rows}", "has.tail") if by_rows else is_last
-            with w.loop("row", *rows) as row:
+        with self.function(f"{name}.lanes", layout.width) as w:
+            first, end = w.argument("i64", "first"), w.argument("i64", "last")
+            has_tail = w.argument("i1", "tail") if layout.tail else ""
+            with w.loop("row", w.argument("i64", "row.first"), w.argument("i64", "row.last")) as row:
                 with w.loop("block", first, end, size) as lane:
-                    last = w.value(f"add i64 {lane}, {size}", "last")
+                    last = w.value(f"add i64 {lane}, {size}", "end")
                     over = w.value(f"icmp sgt i64 {last}, {end}", "over")
-                    last = w.value(f"select i1 {over}, i64 {end}, i64 {last}", "last")
+                    last = w.value(f"select i1 {over}, i64 {end}, i64 {last}", "end")
                     self.call(w, f"{name}.block", row=row, first=lane, last=last)
                 if layout.tail:
                     with w.when("tail", has_tail):
                         self.call(w, f"{name}.tail", row=row, lane=str(whole))
+        with self.function(name, layout.width) as w:
+            thread, threads, alone = self.thread(w)
+            if layout.has_totals:
+                with w.when("zero", w.value(f"icmp eq i64 {thread}, 0", "is.first")):
+                    self.call(w, f"{name}.zero")
+            given = {"row.first": "0", "row.last": str(stage.rows), "first": "0", "last": str(whole), "tail": "true"}
+            with w.when("alone", alone):
+                self.call(w, f"{name}.lanes", **given)
+            with w.when("shared", w.value(f"xor i1 {alone}, true", "several")):
+                is_last = w.value(f"icmp eq i64 {w.value(f'add i64 {thread}, 1', 'next')}, {threads}", "is.last")
+                by_rows = stage.rows > 1 and w.value(
+                    f"icmp sgt i64 {w.value(f'mul i64 {threads}, {FEW_VECTORS}')}, {whole}"
+                )
+                rows = self.share(w, "row.bound", stage.rows, thread, threads, by_rows or "false")
+                vectors = self.share(
+                    w, "vector.bound", whole // layout.width, thread, threads, "true", unless=by_rows or "false"
+                )
+                lanes = [w.value(f"mul i64 {v}, {layout.width}", "lane.bound") for v in vectors]
+                has_tail = w.value(f"or i1 {is_last}, {by_rows}", "has.tail") if by_rows else is_last
+                given = dict(zip(given, (*rows, *lanes, has_tail), strict=True))
+                self.call(w, f"{name}.lanes", **given)
             self.load_arguments(w)
+
+    def product(self, layout: ProductLayout) -> None:
+        """All functions of a product; threads share its tiles."""
+        name = f"stage{layout.number}"
+        ProductCode(self, layout).write()
+        with self.function(name) as w:
+            thread, threads, alone = self.thread(w)
+            with w.when("alone", alone):
+                self.call(w, f"{name}.tiles", first="0", last=str(layout.tiles))
+            with w.when("shared", w.value(f"xor i1 {alone}, true", "several")):
+                first, last = self.share(w, "tile.bound", layout.tiles, thread, threads, "true")
+                self.call(w, f"{name}.tiles", first=first, last=last)
+            self.load_arguments(w)
+
+    def thread(self, w: Lines) -> tuple[str, str, str]:
+        """The thread's number, how many there are, and whether it is alone."""
+        thread, threads = self.word(w, Word.THREAD), self.word(w, Word.THREADS)
+        return thread, threads, w.value(f"icmp eq i64 {threads}, 1", "is.alone")
 
     def share(
         self, w: Lines, stem: str, count: int, thread: str, threads: str, shared: str, unless: str = "false"
@@ -167,10 +200,10 @@ class Program:
             ends.append(w.value(f"select i1 {unless}, i64 {whole}, i64 {part}", stem))
         return ends[0], ends[1]
 
-    def body(self, layout: Layout, w: Lines, mode: str, lane: str) -> None:
+    def body(self, layout: Layout, w: Lines, mode: str, lane: str, copy: int = 0) -> None:
         """A stage's code for one vector: inline if it is short, else as calls of its parts."""
         if len(layout.parts) == 1:
-            VectorCode(layout, w, mode, lane).write(layout.parts[0])
+            VectorCode(layout, w, mode, lane, copy).write(layout.parts[0])
             return
         for number in range(len(layout.parts)):
             self.call(w, f"stage{layout.number}.part{number}", lane=lane, full=str(mode == "full").lower())
@@ -179,7 +212,17 @@ class Program:
         """Whole vectors, between two lanes of a row."""
         with self.function(name, layout.width) as w:
             self.clear_sums(layout, w)
-            with w.loop("lane", w.argument("i64", "first"), w.argument("i64", "last"), layout.width) as lane:
+            first, last = w.argument("i64", "first"), w.argument("i64", "last")
+            if layout.copies > 1:
+                step = layout.copies * layout.width
+                left = w.value(f"urem i64 {w.value(f'sub i64 {last}, {first}', 'count')}, {step}", "left")
+                end = w.value(f"sub i64 {last}, {left}", "end")
+                with w.loop("lanes", first, end, step) as lane:
+                    for copy in range(layout.copies):
+                        at = w.value(f"add i64 {lane}, {copy * layout.width}", "lane.of.copy")
+                        self.body(layout, w, "full", at, copy)
+                first = end
+            with w.loop("lane", first, last, layout.width) as lane:
                 self.body(layout, w, "full", lane)
             self.add_sums(layout, w, layout.width)
 
@@ -217,11 +260,14 @@ class Program:
             w.stem, code = "sum", VectorCode(layout, w, "full")
             base = code.pointer("total", place)
             with w.loop(f"slots.{number}", "0", str(len(offsets))) as j:
-                slot = w.value(f"add i64 {j}, {slots.start}", "slot")
-                at = w.value(
-                    f"getelementptr {w.number}, ptr {w.argument('ptr noalias', 'scratch')}, i64 {slot}", "slot"
-                )
-                total = w.value(f"load {w.number}, ptr {at}", "total")
+                total = ""
+                for first in range(slots.start, slots.stop, len(offsets)):
+                    slot = w.value(f"add i64 {j}, {first}", "slot")
+                    at = w.value(
+                        f"getelementptr {w.number}, ptr {w.argument('ptr noalias', 'scratch')}, i64 {slot}", "slot"
+                    )
+                    copy = w.value(f"load {w.number}, ptr {at}", "copy")
+                    total = w.add(total, copy) if total else copy
                 if lanes < w.width:
                     there = ", ".join(f"i1 {str(lane < lanes).lower()}" for lane in range(w.width))
                     total = w.select(f"<{there}>", total, w.constant(0.0))

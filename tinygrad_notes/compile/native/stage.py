@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -51,6 +51,48 @@ class Access(NamedTuple):
         return self.offset + sum(min(span, 0) for span in spans), self.offset + sum(max(span, 0) for span in spans)
 
 
+@dataclass
+class Product:
+    """c = start + a · b, on matrices that lie in buffers by strides.
+
+    Attributes:
+        rows, lanes, inner: the shapes are (rows, inner) · (inner, lanes) → (rows, lanes); inner is at least 1.
+        a, b, c: where the matrices are; a row_stride leads to the next row of each, a lane_stride to the next column.
+            Without a, every number of it is 1: the columns of b are summed.
+        start: what the sums start from, of c's shape; 0 without. It may be c itself, of which a and b share nothing.
+    """
+
+    rows: int
+    lanes: int
+    inner: int
+    a: Access | None
+    b: Access
+    c: Access
+    start: Access | None = None
+    code: tuple[tuple[Any, ...], ...] = ()
+
+
+def touched(stage: Stage | Product) -> Iterator[tuple[str, Access, int, int, bool]]:
+    """What a stage touches: a description, where, the rows and lanes there are, and whether it is written."""
+    if isinstance(stage, Product):
+        inner = stage.inner
+        if stage.a:
+            yield "a", stage.a, stage.rows, inner, False
+        yield "b", stage.b, inner, stage.lanes, False
+        yield "c", stage.c, stage.rows, stage.lanes, True
+        if stage.start:
+            yield "start", stage.start, stage.rows, stage.lanes, False
+        return
+    for k, entry in enumerate(stage.code):
+        place = access(entry)
+        if place is None:
+            continue
+        rows, lanes = stage.rows, stage.lanes
+        if entry[0] == "total":  # a sum over no lanes is written, too
+            rows, lanes = (rows if place.row_stride else 1), (lanes if place.lane_stride else 1)
+        yield f"entry {k}, {entry}", place, rows, lanes, entry[0] in ("store", "total")
+
+
 def access(entry: tuple[Any, ...]) -> Access | None:
     """Where an entry reads or writes by strides; for a gather, where it reads its indices."""
     kind, *rest = entry
@@ -73,17 +115,36 @@ def operands(entry: tuple[Any, ...]) -> tuple[int, ...]:
 SHAPES = {"load": 5, "gather": 3, "constant": 1, "store": 6, "total": 5}
 
 
-def check(stages: list[Stage], buffers: int) -> None:
+def check(stages: Sequence[Stage | Product], buffers: int) -> None:
     """Raise ValueError for the first entry that is not well formed, with its stage and number."""
     indices = {entry[2] for stage in stages for entry in stage.code if entry[0] == "gather"}
     for number, stage in enumerate(stages):
         if stage.lanes < 0 or stage.rows < 0:
             raise ValueError(f"stage {number}: {stage.lanes} lanes and {stage.rows} rows; expected none below 0")
+        if isinstance(stage, Product):
+            for problem in _product_problems(stage, buffers, indices):
+                raise ValueError(f"stage {number}, {stage}: {problem}")
+            continue
         kinds: list[str | None] = []
         for k, entry in enumerate(stage.code):
             for problem in _problems(entry, kinds, buffers, indices):
                 raise ValueError(f"stage {number}, entry {k}, {entry}: {problem}")
             kinds.append(_result(entry))
+
+
+def _product_problems(stage: Product, buffers: int, indices: set[int]) -> Iterator[str]:
+    if not stage.rows or not stage.lanes or stage.inner < 1:
+        yield f"{stage.rows} rows, {stage.lanes} lanes, {stage.inner} inside; expected at least 1 of each"
+    begin, end = stage.c.extent(stage.rows, stage.lanes)
+    for name, place, rows, lanes, _ in touched(stage):
+        if not 0 <= place.buffer < buffers:
+            yield f"there is no buffer {place.buffer}; they are numbered from 0 to {buffers - 1}"
+        if place.buffer in indices:
+            yield f"buffer {place.buffer} holds a gather's indices, and nothing else can use it"
+        low, high = place.extent(rows, lanes)
+        own = name == "c" or (name == "start" and place == stage.c)
+        if place.buffer == stage.c.buffer and not own and low <= end and begin <= high:
+            yield f"{name} shares memory with c"
 
 
 def _result(entry: tuple[Any, ...]) -> str | None:

@@ -14,11 +14,12 @@ from .stage import Access, access
 class VectorCode:
     """Writes entries of a stage into the body of a function.
 
-    Whether all lanes of the vector are there is known ("full", "tail") or told by the argument `full` ("either").
+    Whether all lanes of the vector are there is known ("full", "tail") or told by the argument `full` ("either"). `copy` tells
+    vectors that are summed side by side apart.
     """
 
-    def __init__(self, layout: Layout, w: Lines, mode: str, lane: str | None = None) -> None:
-        self.layout, self.w, self.mode, self.lane = layout, w, mode, lane
+    def __init__(self, layout: Layout, w: Lines, mode: str, lane: str | None = None, copy: int = 0) -> None:
+        self.layout, self.w, self.mode, self.lane, self.copy = layout, w, mode, lane, copy
         self.values: dict[int, str] = {}
         self.pointers: dict[Any, str] = {}
         self.lanes: list[tuple[str, str]] = []
@@ -205,7 +206,8 @@ class VectorCode:
         place = access(self.layout.stage.code[k])
         assert place is not None
         if k in self.layout.sums:
-            slot = self.layout.sums[k]
+            first, step = self.layout.sums[k]
+            slot = first + self.copy * step
             self.store_slot(w.value(f"fadd contract {w.number} {self.load_slot(slot)}, {value}"), slot)
         elif place.lane_stride == 1 or w.width == 1:
             at = self.lanes_of(k, "total", place)

@@ -1,0 +1,245 @@
+"""Products of matrices as stages: tiles of the result stay in registers while the inner axis is walked.
+
+The result is made panel by panel: so many of its columns as two or more vectors hold. The panel's part of b is packed
+into scratch memory first, where it lies in the order in which it is read, unless it is read once or twice only. Each
+number of a is multiplied with whole vectors of b. Columns that fill no vector are taken in narrower vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .layout import VECTOR_BYTES
+from .lines import BYTES, Lines
+from .stage import Access, Product
+
+if TYPE_CHECKING:
+    from .program import Program
+
+TALLEST, REGISTERS = 6, 12
+"""The most rows of a tile, and vectors in it: of 16 registers the others hold what is multiplied."""
+FEW_TILES = 2
+"""So often b is read where it is; for more tiles it is packed."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Columns of the result: of a vector each its place in the panel and its width."""
+
+    groups: tuple[tuple[int, int], ...]
+
+    @property
+    def width(self) -> int:
+        """Its columns."""
+        return sum(width for _, width in self.groups)
+
+
+class ProductLayout:
+    """How a product is cut into panels and tiles.
+
+    Attributes:
+        height: rows of a tile.
+        main: the panel that is repeated; `count` times.
+        rest: the panel of the columns that are left, if any.
+        scratch: elements of scratch memory that are needed.
+    """
+
+    has_totals = False
+
+    def __init__(self, number: int, stage: Product, element: str) -> None:
+        self.number, self.stage, self.element = number, stage, element
+        widest = VECTOR_BYTES // BYTES[element]
+        self.height = max(1, min(stage.rows, TALLEST))
+        vectors = max(1, min(REGISTERS // self.height, stage.lanes // widest))
+        self.main = Panel(tuple((k * widest, widest) for k in range(vectors)))
+        self.count, left = divmod(stage.lanes, self.main.width)
+        groups, at = [], 0
+        while left:
+            while widest > left:
+                widest //= 2
+            groups.append((at, widest))
+            at, left = at + widest, left - widest
+        self.rest = Panel(tuple(groups)) if groups else None
+        self.tiles = -(-stage.rows // self.height)
+        b = stage.b
+        together = b.lane_stride == 1 and (self.tiles <= FEW_TILES or b.row_stride == stage.lanes == self.main.width)
+        self.packs = not together
+        self.scratch = stage.inner * self.main.width if self.packs else 0
+        if self.packs and self.rest:
+            self.scratch = stage.inner * max(self.main.width if self.count else 0, self.rest.width)
+
+
+class ProductCode:
+    """Writes the functions of a product."""
+
+    def __init__(self, program: Program, layout: ProductLayout) -> None:
+        self.program, self.layout, self.stage = program, layout, layout.stage
+        self.element = layout.element
+        self.name = f"stage{layout.number}"
+
+    def write(self) -> None:
+        """All functions: the stage's own takes a range of tiles to each panel."""
+        layout = self.layout
+        panels = [(layout.main, "main")] if layout.count else []
+        panels += [(layout.rest, "rest")] if layout.rest else []
+        for panel, name in panels:
+            self.panel(panel, f"{self.name}.{name}")
+        with self.program.function(f"{self.name}.tiles") as w:
+            w.argument("i64", "first"), w.argument("i64", "last")
+            if layout.count:
+                end = layout.count * layout.main.width
+                with w.loop("column", "0", str(end), layout.main.width) as column:
+                    self.program.call(w, f"{self.name}.main", column=column)
+            if layout.rest:
+                self.program.call(w, f"{self.name}.rest", column=str(layout.count * layout.main.width))
+
+    def panel(self, panel: Panel, name: str) -> None:
+        """The tiles of some columns: packing, then from tile `first` to before tile `last`."""
+        layout, stage, height = self.layout, self.stage, self.layout.height
+        with self.program.function(name) as w:
+            column = w.argument("i64", "column")
+            b = self.place(w, stage.b, "0", column)
+            b_stride = stage.b.row_stride
+            if layout.packs:
+                b, b_stride = self.pack(w, panel, b), panel.width
+            first, last = w.argument("i64", "first"), w.argument("i64", "last")
+            whole = stage.rows // height
+            over = w.value(f"icmp sgt i64 {last}, {whole}", "over")
+            end = w.value(f"select i1 {over}, i64 {whole}, i64 {last}", "end")
+            with w.loop("tile", first, end) as tile:
+                row = w.value(f"mul i64 {tile}, {height}", "row")
+                self.tile(w, panel, height, row, column, b, b_stride, "tall")
+            if stage.rows % height:
+                with w.when("low", over):
+                    self.tile(w, panel, stage.rows % height, str(whole * height), column, b, b_stride, "low")
+
+    def place(self, w: Lines, place: Access, row: str, lane: str) -> str:
+        """The address of an element."""
+        at = w.argument("ptr noalias", f"buffer{place.buffer}")
+        for index, stride in ((row, place.row_stride), (lane, place.lane_stride)):
+            if stride and index != "0":
+                distance = w.value(f"mul i64 {index}, {stride}", "distance")
+                at = self.at(w, at, distance)
+        if place.step_stride:
+            at = self.at(w, at, w.value(f"mul i64 {w.argument('i64', 'step')}, {place.step_stride}", "distance"))
+        return self.at(w, at, place.offset)
+
+    def at(self, w: Lines, base: str, distance: str | int) -> str:
+        """The address so many elements on."""
+        if distance in (0, "0"):
+            return base
+        return w.value(f"getelementptr {self.element}, ptr {base}, i64 {distance}", "at")
+
+    def kind(self, width: int) -> str:
+        """The type of a vector."""
+        return f"<{width} x {self.element}>" if width > 1 else self.element
+
+    def load(self, w: Lines, base: str, stride: int, width: int) -> str:
+        """A vector of elements that lie so far apart."""
+        align = BYTES[self.element]
+        if stride == 1 or width == 1:
+            return w.value(f"load {self.kind(width)}, ptr {base}, align {align}", "v")
+        vector, kind = "poison", self.kind(width)
+        if not stride:
+            return self.spread(w, w.value(f"load {self.element}, ptr {base}", "x"), width)
+        for k in range(width):
+            x = w.value(f"load {self.element}, ptr {self.at(w, base, k * stride)}", "x")
+            vector = w.value(f"insertelement {kind} {vector}, {self.element} {x}, i64 {k}", "v")
+        return vector
+
+    def spread(self, w: Lines, x: str, width: int) -> str:
+        """A vector of one number."""
+        if width == 1:
+            return x
+        kind = self.kind(width)
+        v = w.value(f"insertelement {kind} poison, {self.element} {x}, i64 0", "v")
+        return w.value(f"shufflevector {kind} {v}, {kind} poison, <{width} x i32> zeroinitializer", "v")
+
+    def store(self, w: Lines, vector: str, base: str, stride: int, width: int) -> None:
+        """Store a vector in elements that lie so far apart."""
+        align = BYTES[self.element]
+        if stride == 1 or width == 1:
+            w.line(f"store {self.kind(width)} {vector}, ptr {base}, align {align}")
+            return
+        for k in range(width):
+            x = w.value(f"extractelement {self.kind(width)} {vector}, i64 {k}", "x")
+            w.line(f"store {self.element} {x}, ptr {self.at(w, base, k * stride)}")
+
+    def pack(self, w: Lines, panel: Panel, b: str) -> str:
+        """Copy the panel's part of b to scratch memory."""
+        scratch, stride = w.argument("ptr noalias", "scratch"), self.stage.b.lane_stride
+        with w.loop("packed", "0", str(self.stage.inner)) as k:
+            source = self.at(w, b, w.value(f"mul i64 {k}, {self.stage.b.row_stride}", "distance"))
+            target = self.at(w, scratch, w.value(f"mul i64 {k}, {panel.width}", "distance"))
+            for place, width in panel.groups:
+                vector = self.load(w, self.at(w, source, place * stride), stride, width)
+                self.store(w, vector, self.at(w, target, place), 1, width)
+        return scratch
+
+    def tile(
+        self, w: Lines, panel: Panel, height: int, row: str, column: str, b: str, b_stride: int, name: str
+    ) -> None:
+        """So many rows of a panel: sums that start from `start` or 0."""
+        stage = self.stage
+        cells = [(r, place, width) for r in range(height) for place, width in panel.groups]
+        begin = list(self.begin(w, cells, row, column))
+        a = self.place(w, stage.a, row, "0") if stage.a else None
+        entry = w.block
+        moving = [("a", a, stage.a.lane_stride)] if stage.a and a else []
+        moving.append(("b", b, b_stride))
+        w.line(f"br label %{name}.inner")
+        w.label(f"{name}.inner")
+        head = len(w.lines)
+        k = f"%{name}.k"
+        sums = [f"%{name}.sum{n}" for n in range(len(cells))]
+        pointers = {what: f"%{name}.{what}" for what, _, _ in moving}
+        vectors = [
+            self.load(w, self.at(w, pointers["b"], place), stage.b.lane_stride if not self.layout.packs else 1, width)
+            for place, width in panel.groups
+        ]
+        after = []
+        for r in range(height):
+            if stage.a:
+                x = w.value(f"load {self.element}, ptr {self.at(w, pointers['a'], r * stage.a.row_stride)}", "x")
+                spread = {width: self.spread(w, x, width) for _, width in panel.groups}
+            for g, (_, width) in enumerate(panel.groups):
+                kind, term = self.kind(width), vectors[g]
+                if stage.a:
+                    term = w.value(f"fmul contract {kind} {spread[width]}, {term}", "term")
+                after.append(w.value(f"fadd contract {kind} {sums[r * len(panel.groups) + g]}, {term}", "sum"))
+        w.line(f"{k}.next = add i64 {k}, 1")
+        for what, _, stride in moving:
+            w.line(f"%{name}.{what}.next = getelementptr {self.element}, ptr %{name}.{what}, i64 {stride}")
+        w.line(f"%{name}.more = icmp slt i64 {k}.next, {stage.inner}")
+        w.line(f"br i1 %{name}.more, label %{name}.inner, label %{name}.out")
+        phis = [f"{k} = phi i64 [0, %{entry}], [{k}.next, %{name}.inner]"]
+        phis += [
+            f"%{name}.{what} = phi ptr [{start}, %{entry}], [%{name}.{what}.next, %{name}.inner]"
+            for what, start, _ in moving
+        ]
+        phis += [
+            f"{total} = phi {self.kind(width)} [{start}, %{entry}], [{end}, %{name}.inner]"
+            for total, (_, _, width), start, end in zip(sums, cells, begin, after, strict=True)
+        ]
+        w.lines[head:head] = [f"  {phi}" for phi in phis]
+        w.label(f"{name}.out")
+        c = self.place(w, stage.c, row, column)
+        for (r, place, width), total in zip(cells, after, strict=True):
+            at = self.at(w, c, r * stage.c.row_stride + place * stage.c.lane_stride)
+            self.store(w, total, at, stage.c.lane_stride, width)
+
+    def begin(self, w: Lines, cells: list[tuple[int, int, int]], row: str, column: str) -> Iterator[str]:
+        """What the sums of a tile start from."""
+        start = self.stage.start
+        if start is None:
+            yield from ("zeroinitializer" if width > 1 else "0.0" for _, _, width in cells)
+            return
+        base = self.place(w, start, row, column)
+        known: dict[tuple[int, int], str] = {}
+        for r, place, width in cells:
+            at = r * start.row_stride + place * start.lane_stride
+            if (at, width) not in known:
+                known[at, width] = self.load(w, self.at(w, base, at), start.lane_stride, width)
+            yield known[at, width]
