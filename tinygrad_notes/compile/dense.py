@@ -166,12 +166,19 @@ class DenseProgram:
         if not LEAST <= largest <= MOST:
             raise DeclinedError(f"products of up to {largest} multiplications")
 
+    def _number(self, i: int) -> float | None:
+        """The number that is in all places of a row, if it is known; a truth value is 0 or 1."""
+        while self.names.get(i) in VIEWS:
+            i = self.tape.rows[i][1]
+        found = self.tape.number(i) if self.tape.is_constant(i) else self.tape.filling(i)
+        return None if found is None else float(found)
+
     def _is_mask(self, i: int) -> bool:
         return self.tape.dtype(i).kind == "b"
 
     def _sources(self, a: int) -> Iterator[int]:
         """The computed rows that an argument is read from: a comparison is written again from its own arguments."""
-        if self.tape.filling(a) is not None:
+        if self._number(a) is not None:
             return
         if self._is_mask(a):
             for b in self.tape.rows[a][1:]:
@@ -240,11 +247,9 @@ class DenseProgram:
 
     def _row(self, i: int, name: str, args: Sequence[int], given: dict[str, Any]) -> None:
         shape = self.tape.shape(i)
-        if self.tape.filling(i) is not None:
+        if self._number(i) is not None:
             return
         if name in VIEWS:
-            if self.tape.filling(args[0]) is not None:
-                return
             root, x = self.held[args[0]]
             view = VIEWS[name](x, given)
             if np.may_share_memory(view, x):
@@ -287,7 +292,7 @@ class DenseProgram:
         return found
 
     def _sum(self, i: int, x: int, given: dict[str, Any]) -> None:
-        if self.tape.filling(x) is not None or self._is_mask(x):
+        if self._number(x) is not None or self._is_mask(x):
             raise DeclinedError("a sum of a constant or of truth values")
         self._own(i)
         shape = self.tape.shape(x)
@@ -332,7 +337,7 @@ class DenseProgram:
                 and self._serves_only(product, moved[-1] if moved else i)
                 and math.prod(self.tape.shape(product)) == math.prod(shape)
                 and self.tape.shape(term) == shape
-                and self.tape.filling(other) is None
+                and self._number(other) is None
             ):
                 self.moved[i] = moved
                 return product, other
@@ -345,7 +350,7 @@ class DenseProgram:
         """The product in row i, with what it starts from."""
         tape = self.tape
         args = tape.rows[product][1:]
-        if any(tape.filling(a) is not None or self._is_mask(a) for a in args):
+        if any(self._number(a) is not None or self._is_mask(a) for a in args):
             raise DeclinedError("a product with a constant or with truth values")
         self._need([*args, start] if start is not None else args)
         (a_root, a), (b_root, b) = (self.held[k] for k in args)
@@ -378,8 +383,8 @@ class DenseProgram:
         for k, r in enumerate(self.roots):
             if self._is_mask(r):
                 raise DeclinedError("a result that is a truth value")
-            if (number := self.tape.filling(r)) is not None:
-                self.jobs.append(Fill(k, float(number)))
+            if (number := self._number(r)) is not None:
+                self.jobs.append(Fill(k, number))
                 continue
             root, view = self.held[r]
             self.stored.add(root)
@@ -500,7 +505,7 @@ class DenseProgram:
                 wanted |= set(self._inlined(tape.rows[i][1:]))
         outer = {}
         for a in wanted:
-            if a not in chain.rows and tape.filling(a) is None:
+            if a not in chain.rows and self._number(a) is None:
                 outer[a] = np.broadcast_to(self.held[a][1], shape)
         grid = _grid(shape, [v.strides for v in outer.values()])
         code = Code()
@@ -518,9 +523,9 @@ class DenseProgram:
             return code.entry("number", entry)
 
         def write(i: int) -> int:
-            number = tape.filling(i)
+            number = self._number(i)
             if number is not None:
-                return code.entry("constant", float(number))
+                return code.entry("constant", number)
             if i in chain.rows or self._is_mask(i):
                 args = zip(tape.rows[i][1:], PRIMITIVES[self.names[i]].takes, strict=True)
                 return code.entry(self.names[i], *(value(a, kind) for a, kind in args))
