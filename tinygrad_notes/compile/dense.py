@@ -106,14 +106,19 @@ class DenseProgram:
     Args:
         roller: what rolls it up, with deep=True.
         roots: the rows to return, of the traced tape.
-        feedback, stacked: as of a `LaneProgram`.
+        feedback, stacked, shared: as of a `LaneProgram`.
 
     Raises:
         DeclinedError: it holds something that is not computed here, or another back end is quicker.
     """
 
     def __init__(
-        self, roller: Roller, roots: Sequence[int], feedback: Sequence[tuple[int, Any]] = (), stacked: int = 0
+        self,
+        roller: Roller,
+        roots: Sequence[int],
+        feedback: Sequence[tuple[int, Any]] = (),
+        stacked: int = 0,
+        shared: bool = False,
     ) -> None:
         found = [number_of(roller.row(r)) for r in roots]
         rows = [y.index if isinstance(y, Traced) else roller.tape.constant(y) for y in found]
@@ -140,7 +145,7 @@ class DenseProgram:
         self.stages += closing(self.out, self.flag, places, bool(roller.source.pulls))
         self.instructions = sum(len(s.code) or 1 for s in self.stages)
         self.flops = sum(map(_flops, self.stages))
-        self.native = build(self.stages, self.kept + 1 + stacked)
+        self.native = build(self.stages, self.kept + 1 + stacked, shared=shared)
 
     # --- what a row is ----------------------------------------------------------------------------------------------
 

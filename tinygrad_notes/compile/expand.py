@@ -26,7 +26,8 @@ MOST = 60_000
 
 def is_scalar(tape: Tape, live: Sequence[int]) -> bool:
     """Whether no op of a program computes an array."""
-    return not any(i in tape.shapes and tape.rows[i][0] >= 0 and not _is_stack(tape, i) for i in live)
+    arrays = [i for i in tape.shapes if tape.rows[i][0] >= 0 and not _is_stack(tape, i)]
+    return not arrays or set(arrays).isdisjoint(live)
 
 
 def _is_stack(tape: Tape, i: int) -> bool:

@@ -41,6 +41,7 @@ class LaneProgram:
         feedback: pairs of the place of a root and an input: at the end of each step the numbers of the root are written
             over those of the input.
         stacked: how many of the last roots have a part for each step, in buffers of their own after `kept`.
+        shared: whether several threads run it.
 
     Attributes:
         inputs: what the arrays are that it takes, in the order of the buffers; `out` and `kept` and the indices follow.
@@ -53,7 +54,12 @@ class LaneProgram:
     """
 
     def __init__(
-        self, roller: Roller, roots: Sequence[int], feedback: Sequence[tuple[int, Any]] = (), stacked: int = 0
+        self,
+        roller: Roller,
+        roots: Sequence[int],
+        feedback: Sequence[tuple[int, Any]] = (),
+        stacked: int = 0,
+        shared: bool = False,
     ) -> None:
         found = [number_of(roller.row(r)) for r in roots]
         rows = [y.index if isinstance(y, Traced) else roller.tape.constant(y) for y in found]
@@ -88,7 +94,7 @@ class LaneProgram:
             raise DeclinedError(f"{self.instructions} instructions")
         moves = ("load", "store", "gather", "constant")
         self.flops = sum(s.lanes * sum(e[0] not in moves for e in s.code) for s in self.stages)
-        self.native = build(self.stages, self.first_index + len(self.indices))
+        self.native = build(self.stages, self.first_index + len(self.indices), shared=shared)
 
     # --- what a row is ----------------------------------------------------------------------------------------------
 

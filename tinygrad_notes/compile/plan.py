@@ -287,7 +287,7 @@ def make_plan(
     """
     backend = options["backend"]
     if not ends:
-        loops = sorted({tape.rows[i][1] for i in tape.live(roots) if tape.rows[i][0] == LOOP})
+        loops = tape.loops and sorted({tape.rows[i][1] for i in tape.live(roots) if tape.rows[i][0] == LOOP})
         if loops:
             return ChainPlan(tape, roots, loops, make_plan, options)
     live = tape.live(roots)
@@ -324,7 +324,7 @@ def _native(
     from .lanes import LaneProgram
 
     def rolled(program: Any, tape: Tape, rows: Sequence[int], **how: Any) -> Any:
-        return program(Roller(tape, rows, careful=False, **how), rows, feedback, stacked)
+        return program(Roller(tape, rows, careful=False, **how), rows, feedback, stacked, options["threads"] > 1)
 
     try:
         try:

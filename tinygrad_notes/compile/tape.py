@@ -130,10 +130,12 @@ class Tape:
         self._constants: dict[tuple[type, str], int] = {}
         self._applied: list[tuple[Op, dict[str, Any]]] = []
         self._codes: dict[Any, int] = {}
+        self._live: dict[tuple[int, ...], list[int]] | None = None  # what was asked for, once nothing can change it
 
     def close(self) -> None:
         """Nothing is written any more."""
         self.known = _Closed()
+        self._live = {}
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
@@ -196,6 +198,14 @@ class Tape:
 
     def live(self, roots: Sequence[int]) -> list[int]:
         """The rows that the roots are computed from, in order."""
+        if self._live is None:
+            return self._find_live(roots)
+        key = tuple(roots)
+        if key not in self._live:
+            self._live[key] = self._find_live(roots)
+        return self._live[key]
+
+    def _find_live(self, roots: Sequence[int]) -> list[int]:
         rows = self.rows
         needed = bytearray(len(rows))
         for root in roots:

@@ -83,7 +83,7 @@ def test_dtype_and_threads_are_checked():
     with pytest.raises(ValueError, match="float64 or float32; given 'int32'"):
         build([], 0, "int32")
     with pytest.raises(ValueError, match="0 threads"):
-        build([], 0).bind([], threads=0)
+        build([], 0, shared=True).bind([], threads=0)
 
 
 def test_the_text_lets_a_reader_follow():
@@ -98,7 +98,7 @@ def test_the_text_lets_a_reader_follow():
 @pytest.mark.parametrize("threads", [1, 2])
 def test_run_keeps_what_it_needs_alive(threads):
     out = np.zeros(4)
-    run = build([Stage(4, 1, DOUBLE)], 2).bind([np.ones(4), out], threads=threads)
+    run = build([Stage(4, 1, DOUBLE)], 2, shared=threads > 1).bind([np.ones(4), out], threads=threads)
     gc.collect()
     run()
     np.testing.assert_array_equal(out, 2)
@@ -110,7 +110,7 @@ def test_sums_on_several_threads_are_the_same_each_time(lanes, rows, threads):
     code = [("load", 0, 0, lanes, 1, 0), ("total", 0, 1, 0, 0, 0), ("total", 0, 2, 0, 1, 0), ("total", 0, 3, 0, 0, 1)]
     x = np.random.default_rng(0).normal(size=rows * lanes)
     arrays = [x, np.zeros(1), np.zeros(rows), np.zeros(lanes)]
-    run = build([Stage(lanes, rows, code)], 4).bind(arrays, threads=threads)
+    run = build([Stage(lanes, rows, code)], 4, shared=True).bind(arrays, threads=threads)
     results = []
     for _ in range(20):
         run(3)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="guard pages are
 def compare(stages, arrays, dtype, steps, threads, *, at_end):
     arrays = [a if a.dtype == np.int64 else a.astype(dtype) for a in arrays]
     guarded = [Guarded(a, at_end=at_end) for a in arrays]
-    run = build(stages, len(arrays), dtype).bind([g.array for g in guarded], threads=threads)
+    run = build(stages, len(arrays), dtype, shared=threads > 1).bind([g.array for g in guarded], threads=threads)
     with np.errstate(invalid="ignore"):
         for _ in range(2):
             run(steps)
@@ -53,7 +53,7 @@ def test_steps_in_place(lanes, threads, part, monkeypatch):
     stages = [Stage(lanes, 1, mean), Stage(lanes, 1, down)]
     arrays = [np.random.default_rng(0).normal(size=lanes), np.zeros(2), np.zeros(3 * lanes)]
     guarded = [Guarded(a, at_end=True) for a in arrays]
-    build(stages, 3).bind([g.array for g in guarded], threads=threads)(3)
+    build(stages, 3, shared=threads > 1).bind([g.array for g in guarded], threads=threads)(3)
     interpret(stages, arrays, 3)
     for expected, guard in zip(arrays, guarded, strict=True):
         np.testing.assert_allclose(guard.array, expected, rtol=1e-12, atol=1e-12)

@@ -20,14 +20,19 @@ ENDLESS = 2**31 - 1
 ALIGN = 64  # bytes
 
 
-def build(stages: Sequence[Stage | Product], buffers: int, dtype: Literal["float64", "float32"] = "float64") -> Native:
-    """Compile stages that use buffers numbered from 0 to buffers − 1.
+def build(
+    stages: Sequence[Stage | Product],
+    buffers: int,
+    dtype: Literal["float64", "float32"] = "float64",
+    shared: bool = False,
+) -> Native:
+    """Compile stages that use buffers numbered from 0 to buffers − 1, for several threads if they are to be shared.
 
     Raises:
         ValueError: An entry is not well formed.
         ImportError: llvmlite is missing.
     """
-    return Native(stages, buffers, dtype)
+    return Native(stages, buffers, dtype, shared)
 
 
 class Native:
@@ -39,13 +44,13 @@ class Native:
         instructions: Entries in all stages.
     """
 
-    def __init__(self, stages: Sequence[Stage | Product], buffers: int, dtype: str) -> None:
+    def __init__(self, stages: Sequence[Stage | Product], buffers: int, dtype: str, shared: bool) -> None:
         if dtype not in ELEMENTS:
             raise ValueError(f"native code is of float64 or float32; given {dtype!r}")
         start = time.perf_counter()
         check(stages, buffers)
-        self.stages, self.buffers, self.dtype = stages, buffers, np.dtype(dtype)
-        program = Program(stages, ELEMENTS[dtype])
+        self.stages, self.buffers, self.dtype, self.shared = stages, buffers, np.dtype(dtype), shared
+        program = Program(stages, ELEMENTS[dtype], shared)
         self.scratch_bytes = program.scratch_bytes
         self.code = MachineCode(program.text)
         self.compile_seconds = time.perf_counter() - start
@@ -72,8 +77,8 @@ class Native:
             ValueError: An array has the wrong dtype, is not contiguous, cannot be written, overlaps one that is
                 written, is too small, or holds an index that is not in its buffer.
         """
-        if threads < 1:
-            raise ValueError(f"{threads} threads; expected 1 or more")
+        if threads < 1 or (threads > 1 and not self.shared):
+            raise ValueError(f"{threads} threads; expected 1{' or more' if self.shared else ', or a shared program'}")
         return _together(self, arrays, threads) if threads > 1 else _alone(self, arrays)
 
     def check(self, arrays: Sequence[Array]) -> int:

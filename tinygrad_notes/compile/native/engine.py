@@ -35,7 +35,12 @@ class MachineCode:
     def __init__(self, ir: str) -> None:
         llvm = _llvm()
         self.ir = ir
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(ir), _machine())
+        module, machine = llvm.parse_assembly(ir), _machine()
+        # A function costs LLVM as much time as fifty lines: those that say so become part of what calls them.
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_always_inliner_pass()
+        passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=0)))
+        self._engine = llvm.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
 
     def address(self, function: str) -> int:

@@ -86,7 +86,7 @@ class ProductCode:
         panels += [(layout.rest, "rest")] if layout.rest else []
         for panel, name in panels:
             self.panel(panel, f"{self.name}.{name}")
-        with self.program.function(f"{self.name}.tiles") as w:
+        with self.program.function(f"{self.name}.tiles", inline=True) as w:
             w.argument("i64", "first"), w.argument("i64", "last")
             if layout.count:
                 end = layout.count * layout.main.width
@@ -98,7 +98,7 @@ class ProductCode:
     def panel(self, panel: Panel, name: str) -> None:
         """The tiles of some columns: packing, then from tile `first` to before tile `last`."""
         layout, stage, height = self.layout, self.stage, self.layout.height
-        with self.program.function(name) as w:
+        with self.program.function(name, inline=True) as w:
             column = w.argument("i64", "column")
             b = self.place(w, stage.b, "0", column)
             b_stride = stage.b.row_stride

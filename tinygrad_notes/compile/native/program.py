@@ -25,6 +25,7 @@ from .product import ProductCode, ProductLayout
 from .stage import Access, Product, Stage, access
 from .vector import VectorCode
 
+INLINE = 64  # entries of a stage that stands in one function
 BLOCK = 128  # vectors between two times that sums are added up
 SPINS = 2000  # looks at the others' counter before a waiting thread offers its processor to them
 FEW_VECTORS = 4  # with fewer for a thread, rows are shared out
@@ -45,10 +46,16 @@ class Word(IntEnum):
 
 
 class Program:
-    """The text of a module that runs stages."""
+    """The text of a module that runs stages.
 
-    def __init__(self, stages: Sequence[Stage | Product], element: str) -> None:
-        self.module, self.element = Module(), element
+    Args:
+        stages: the stages.
+        element: the type of numbers.
+        shared: whether several threads may run it together.
+    """
+
+    def __init__(self, stages: Sequence[Stage | Product], element: str, shared: bool) -> None:
+        self.module, self.element, self.shared = Module(), element, shared
         self.arguments: dict[str, dict[str, str]] = {}  # of each function
         self.layouts = [
             ProductLayout(number, stage, element) if isinstance(stage, Product) else Layout(number, stage, element)
@@ -59,7 +66,8 @@ class Program:
                 self.product(layout)
             else:
                 self.stage(layout)
-        self.wait()
+        if shared:
+            self.wait()
         self.run()
         self.text = self.module.text()
 
@@ -71,13 +79,15 @@ class Program:
     # Functions
 
     @contextmanager
-    def function(self, name: str, width: int = 1, linkage: str = "internal ") -> Iterator[Lines]:
+    def function(
+        self, name: str, width: int = 1, linkage: str = "internal ", inline: bool = False
+    ) -> Iterator[Lines]:
         """A new function. Its arguments are those that its body asks for."""
         w = Lines(self.module, self.element, width)
         yield w
         self.arguments[name] = w.arguments
         arguments = ", ".join(f"{kind} %{argument}" for argument, kind in w.arguments.items())
-        head = f"define {linkage}void @{name}({arguments}) nounwind {{\nentry:"
+        head = f"define {linkage}void @{name}({arguments}) nounwind{' alwaysinline' * inline} {{\nentry:"
         self.module.functions[name] = "\n".join([head, *w.lines, "  ret void", "}", ""])
 
     def call(self, w: Lines, name: str, **given: str) -> None:
@@ -129,34 +139,25 @@ class Program:
             for number, part in enumerate(layout.parts):
                 with self.function(f"{name}.part{number}", layout.width) as w:
                     VectorCode(layout, w, "either").write(part)
-        self.block(layout, f"{name}.block")
+        if stage.lanes > layout.tail:
+            self.block(layout, f"{name}.block")
         if layout.tail:
             self.tail(layout, f"{name}.tail")
-        self.zero(layout, f"{name}.zero")
-        self.join(layout, f"{name}.join")
+        if layout.has_totals:
+            self.zero(layout, f"{name}.zero")
+        if self.shared:
+            self.join(layout, f"{name}.join")
 
         whole, size = stage.lanes - layout.tail, BLOCK * layout.width
-        with self.function(f"{name}.lanes", layout.width) as w:
-            first, end = w.argument("i64", "first"), w.argument("i64", "last")
-            has_tail = w.argument("i1", "tail") if layout.tail else ""
-            with w.loop("row", w.argument("i64", "row.first"), w.argument("i64", "row.last")) as row:
-                with w.loop("block", first, end, size) as lane:
-                    last = w.value(f"add i64 {lane}, {size}", "end")
-                    over = w.value(f"icmp sgt i64 {last}, {end}", "over")
-                    last = w.value(f"select i1 {over}, i64 {end}, i64 {last}", "end")
-                    self.call(w, f"{name}.block", row=row, first=lane, last=last)
-                if layout.tail:
-                    with w.when("tail", has_tail):
-                        self.call(w, f"{name}.tail", row=row, lane=str(whole))
         with self.function(name, layout.width) as w:
-            thread, threads, alone = self.thread(w)
-            if layout.has_totals:
-                with w.when("zero", w.value(f"icmp eq i64 {thread}, 0", "is.first")):
-                    self.call(w, f"{name}.zero")
-            given = {"row.first": "0", "row.last": str(stage.rows), "first": "0", "last": str(whole), "tail": "true"}
-            with w.when("alone", alone):
-                self.call(w, f"{name}.lanes", **given)
-            with w.when("shared", w.value(f"xor i1 {alone}, true", "several")):
+            if layout.has_totals and not self.shared:
+                self.call(w, f"{name}.zero")
+            rows, (first, end), has_tail = ("0", str(stage.rows)), ("0", str(whole)), "true"
+            if self.shared:
+                thread, threads = self.word(w, Word.THREAD), self.word(w, Word.THREADS)
+                if layout.has_totals:
+                    with w.when("zero", w.value(f"icmp eq i64 {thread}, 0", "is.first")):
+                        self.call(w, f"{name}.zero")
                 is_last = w.value(f"icmp eq i64 {w.value(f'add i64 {thread}, 1', 'next')}, {threads}", "is.last")
                 by_rows = stage.rows > 1 and w.value(
                     f"icmp sgt i64 {w.value(f'mul i64 {threads}, {FEW_VECTORS}')}, {whole}"
@@ -165,29 +166,19 @@ class Program:
                 vectors = self.share(
                     w, "vector.bound", whole // layout.width, thread, threads, "true", unless=by_rows or "false"
                 )
-                lanes = [w.value(f"mul i64 {v}, {layout.width}", "lane.bound") for v in vectors]
+                first, end = (w.value(f"mul i64 {v}, {layout.width}", "lane.bound") for v in vectors)
                 has_tail = w.value(f"or i1 {is_last}, {by_rows}", "has.tail") if by_rows else is_last
-                given = dict(zip(given, (*rows, *lanes, has_tail), strict=True))
-                self.call(w, f"{name}.lanes", **given)
+            with w.loop("row", *rows) as row:
+                if whole:
+                    with w.loop("block", first, end, size) as lane:
+                        last = w.value(f"add i64 {lane}, {size}", "last")
+                        over = w.value(f"icmp sgt i64 {last}, {end}", "over")
+                        last = w.value(f"select i1 {over}, i64 {end}, i64 {last}", "last")
+                        self.call(w, f"{name}.block", row=row, first=lane, last=last)
+                if layout.tail:
+                    with w.when("tail", has_tail):
+                        self.call(w, f"{name}.tail", row=row, lane=str(whole))
             self.load_arguments(w)
-
-    def product(self, layout: ProductLayout) -> None:
-        """All functions of a product; threads share its tiles."""
-        name = f"stage{layout.number}"
-        ProductCode(self, layout).write()
-        with self.function(name) as w:
-            thread, threads, alone = self.thread(w)
-            with w.when("alone", alone):
-                self.call(w, f"{name}.tiles", first="0", last=str(layout.tiles))
-            with w.when("shared", w.value(f"xor i1 {alone}, true", "several")):
-                first, last = self.share(w, "tile.bound", layout.tiles, thread, threads, "true")
-                self.call(w, f"{name}.tiles", first=first, last=last)
-            self.load_arguments(w)
-
-    def thread(self, w: Lines) -> tuple[str, str, str]:
-        """The thread's number, how many there are, and whether it is alone."""
-        thread, threads = self.word(w, Word.THREAD), self.word(w, Word.THREADS)
-        return thread, threads, w.value(f"icmp eq i64 {threads}, 1", "is.alone")
 
     def share(
         self, w: Lines, stem: str, count: int, thread: str, threads: str, shared: str, unless: str = "false"
@@ -200,6 +191,18 @@ class Program:
             ends.append(w.value(f"select i1 {unless}, i64 {whole}, i64 {part}", stem))
         return ends[0], ends[1]
 
+    def product(self, layout: ProductLayout) -> None:
+        """All functions of a product; threads share its tiles."""
+        name = f"stage{layout.number}"
+        ProductCode(self, layout).write()
+        with self.function(name) as w:
+            first, last = "0", str(layout.tiles)
+            if self.shared:
+                thread, threads = self.word(w, Word.THREAD), self.word(w, Word.THREADS)
+                first, last = self.share(w, "tile.bound", layout.tiles, thread, threads, "true")
+            self.call(w, f"{name}.tiles", first=first, last=last)
+            self.load_arguments(w)
+
     def body(self, layout: Layout, w: Lines, mode: str, lane: str, copy: int = 0) -> None:
         """A stage's code for one vector: inline if it is short, else as calls of its parts."""
         if len(layout.parts) == 1:
@@ -210,7 +213,7 @@ class Program:
 
     def block(self, layout: Layout, name: str) -> None:
         """Whole vectors, between two lanes of a row."""
-        with self.function(name, layout.width) as w:
+        with self.function(name, layout.width, inline=len(layout.stage.code) <= INLINE) as w:
             self.clear_sums(layout, w)
             first, last = w.argument("i64", "first"), w.argument("i64", "last")
             if layout.copies > 1:
@@ -324,7 +327,7 @@ class Program:
 
     def zero(self, layout: Layout, name: str) -> None:
         """Zero what a stage sums into."""
-        with self.function(name) as w:
+        with self.function(name, inline=True) as w:
             for place, index in self.each_total(layout, w, name):
                 base = w.argument("ptr noalias", f"total{place.buffer}")
                 at = w.value(f"getelementptr {w.element}, ptr {base}, i64 {index}", "at")
@@ -383,13 +386,12 @@ class Program:
     def run(self) -> None:
         """The functions that Python calls."""
         with self.function("run", linkage="") as w:
-            threads = self.word(w, Word.THREADS)
-            several = w.value(f"icmp sgt i64 {threads}, 1", "several")
+            w.argument("ptr", "context")  # comes first
             count = w.value(f"sext i32 {w.argument('i32', 'steps')} to i64", "count")
             with w.loop("step", "0", count) as step:
                 for layout in self.layouts:
                     self.call(w, f"stage{layout.number}", step=step)
-                    with w.when(f"wait{layout.number}", several):
+                    if self.shared:
                         self.call(w, "wait")
                         if layout.has_totals:
                             self.call(w, f"stage{layout.number}.join")
