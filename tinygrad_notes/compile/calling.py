@@ -55,7 +55,7 @@ class Arguments:
     Attributes:
         checks: conditions, as source, that other arguments of this kind fulfil.
         numbers: for each argument the expressions of its plain numbers.
-        arrays: the arrays, in order.
+        arrays: the arrays, in order; their checks come last.
         first: for each argument the place of its first array.
         scope: what the conditions refer to.
     """
@@ -96,7 +96,6 @@ class Arguments:
             if x.dtype.kind not in "fiub":
                 raise TypeError(f"compile: argument {argument} is an array of {x.dtype}; expected real numbers.")
             place = len(self.arrays)
-            self.checks.append(f"({path} is seen[{place}] or fits({place}, {path}))")
             self.arrays.append(Given(path, x))
         elif is_node(x):
             raise HasNodesError
@@ -125,8 +124,8 @@ class Arguments:
                 f"tuples and dicts of them. Anything else can be a static argument: compile(f, static=({argument},))."
             )
 
-    def read(self, inputs: Sequence[Any]) -> tuple[list[str], list[str]]:
-        """Lines that check arguments, and the expression of each input of a program."""
+    def read(self, inputs: Sequence[Any]) -> tuple[list[str], list[str], list[str]]:
+        """Lines that check arguments, lines that check their arrays, and the expression of each input of a program."""
         seen: list[Any] = [None] * len(self.arrays)
         kinds = [(g.array.shape, g.array.dtype) for g in self.arrays]
 
@@ -157,9 +156,14 @@ class Arguments:
                 expressions.append(f"{self.bind(i)}.data()")
         lines = [f"if len(args) != {self.count}: return MISS"]
         lines.append(f"({', '.join(f'a{k}' for k in range(self.count))},) = args" if self.count else "() = args")
-        starts = range(0, len(self.checks), 50)  # not too much in one expression
-        lines += [f"if not ({' and '.join(self.checks[start : start + 50])}): return MISS" for start in starts]
-        return lines + captured, expressions
+        fitting = [f"({g.path} is seen[{k}] or fits({k}, {g.path}))" for k, g in enumerate(self.arrays)]
+        return lines + _all(self.checks), _all(fitting) + captured, expressions
+
+
+def _all(checks: Sequence[str]) -> list[str]:
+    """Lines that return MISS unless all conditions hold; not too many in one expression."""
+    starts = range(0, len(checks), 50)
+    return [f"if not ({' and '.join(checks[start : start + 50])}): return MISS" for start in starts]
 
 
 def _same(x: Any, y: Any) -> bool:
@@ -182,6 +186,76 @@ class Output(NamedTuple):
     """The donated array that it is written into, as source."""
 
 
+def _when(conditions: Sequence[str], then: Sequence[str]) -> list[str]:
+    """The lines of an `if`, one inside the other where there are many conditions."""
+    lines, indent = [], ""
+    for start in range(0, len(conditions), 50):
+        lines.append(f"{indent}if {' and '.join(conditions[start : start + 50])}:")
+        indent += "    "
+    return [*lines, *(indent + line for line in then)]
+
+
+def _quick(views: Sequence[Any]) -> Callable[[int], str]:
+    """How a result is read where the numbers of a set are in `m`, its arrays in `r`: a number, or one of the arrays."""
+    arrays = [k for k, v in enumerate(views) if v is not None and v[2]]
+    return lambda k: "None" if views[k] is None else f"r[{arrays.index(k)}]" if k in arrays else f"m[{views[k][0]}]"
+
+
+class _Returned:
+    """The end of a call, as source: the result's tree from the program's results.
+
+    Args:
+        arguments: where what the source refers to is bound.
+        read: the expression of a result.
+    """
+
+    def __init__(self, arguments: Arguments, read: Callable[[int], str]) -> None:
+        self.arguments, self.read = arguments, read
+        self.before: list[str] = []
+        self.split: dict[int, str] = {}
+        self.whole: set[int] = set()
+
+    def lines(self, tree: Any) -> list[str]:
+        """What is to be done before, and the return."""
+        result = self.text(tree)
+        return [*self.before, f"return {result}"]
+
+    def text(self, x: Any) -> str:
+        """The expression of a part of the tree."""
+        arguments = self.arguments
+        if isinstance(x, Output):
+            if x.result is None:
+                return arguments.bind(x.plain)
+            y = self.read(x.result)
+            if x.into is not None:
+                if y != "None":
+                    self.before.append(f"if not plan.in_place: copyto({x.into}, {y})")
+                return x.into
+            if x.offset is None:
+                if x.result in self.whole:  # returned twice, it is two arrays
+                    return f"copied({y})"
+                self.whole.add(x.result)
+                return y
+            if x.result not in self.split:
+                self.split[x.result] = f"n{x.result}"
+                self.before.append(f"n{x.result} = {y}.ravel().tolist()")
+            return f"{self.split[x.result]}[{x.offset}]"
+        if isinstance(x, dict):
+            items = ", ".join(
+                f"{repr(k) if type(k) is str else arguments.bind(k)}: {self.text(v)}" for k, v in x.items()
+            )
+            return "{" + items + "}"
+        if isinstance(x, (list, tuple)):
+            items = ", ".join(self.text(v) for v in x)
+            if type(x) is list:
+                return f"[{items}]"
+            inner = f"({items}{',' if x else ''})"
+            if type(x) is tuple:
+                return inner
+            return f"{arguments.bind(type(x))}({f'*{inner}' if hasattr(x, '_fields') else inner})"
+        return "None"
+
+
 def write_call(
     arguments: Arguments, plan: Any, tree: Any
 ) -> tuple[Callable[[tuple[Any, ...]], Any], Callable[[tuple[Any, ...]], Any]]:
@@ -196,50 +270,25 @@ def write_call(
         The function, and another that takes the arguments and gives a function of none, which runs the program on
         what the arguments hold then.
     """
-    checks, expressions = arguments.read(plan.inputs)
+    checks, fitting, expressions = arguments.read(plan.inputs)
     scope = arguments.scope
     scope |= {"plan": plan, "run": plan.run, "copyto": np.copyto, "lock": threading.Lock()}
-    given = f"({', '.join(expressions)}{',' if expressions else ''})"
-    lines: list[str] = []
-    split: dict[int, str] = {}
-    whole: set[int] = set()
     scope["copied"] = lambda y: y.copy() if isinstance(y, np.ndarray) else y
-
-    def text(x: Any) -> str:
-        if isinstance(x, Output):
-            if x.result is None:
-                return arguments.bind(x.plain)
-            if x.into is not None:
-                lines.append(f"if not plan.in_place: copyto({x.into}, r[{x.result}])")
-                return x.into
-            if x.offset is None:
-                if x.result in whole:  # returned twice, it is two arrays
-                    return f"copied(r[{x.result}])"
-                whole.add(x.result)
-                return f"r[{x.result}]"
-            if x.result not in split:
-                split[x.result] = f"n{x.result}"
-                lines.append(f"n{x.result} = r[{x.result}].ravel().tolist()")
-            return f"{split[x.result]}[{x.offset}]"
-        if isinstance(x, dict):
-            items = ", ".join(f"{repr(k) if type(k) is str else arguments.bind(k)}: {text(v)}" for k, v in x.items())
-            return "{" + items + "}"
-        if isinstance(x, (list, tuple)):
-            items = ", ".join(text(v) for v in x)
-            if type(x) is list:
-                return f"[{items}]"
-            inner = f"({items}{',' if x else ''})"
-            if type(x) is tuple:
-                return inner
-            return f"{arguments.bind(type(x))}({f'*{inner}' if hasattr(x, '_fields') else inner})"
-        return "None"
-
-    result = text(tree)
-    ends = [*lines, f"return {result}"]
+    given = f"({', '.join(expressions)}{',' if expressions else ''})"
+    ends = _Returned(arguments, lambda k: f"r[{k}]").lines(tree)
     # One at a time: a program has one set of buffers.
-    call = [*checks, "with lock:", *(f"    {line}" for line in [f"r = run({given})", *ends])]
-    again = ["with lock:", *(f"    {line}" for line in ["r = run(given)", *ends])]
-    bound = [*checks, f"given = {given}", "def again():", *(f"    {line}" for line in again), "return again"]
+    run = [*fitting, f"r = run({given})", *ends]
+    again = ["r = run(given)", *ends]
+    if getattr(plan, "quick", False) and all(isinstance(i, Leaf) for i in plan.inputs):
+        known = [f"{x} is b[{k}]" for k, x in enumerate(expressions)]
+        others = [f"{g.path} is seen[{k}]" for k, g in enumerate(arguments.arrays) if g.path not in expressions]
+        quick = ["k = d.enter()", "if k >= 0:", "    r, m = d.sets[k], d.memories[k]"]
+        quick += [f"    {line}" for line in _Returned(arguments, _quick(plan.unfed)).lines(tree)]
+        run = ["d, b = plan.desk, plan.bound", *_when(["d is not None", *known, *others], quick), *run]
+        again = ["d = plan.desk", *_when(["d is not None", "plan.given is given"], quick), *again]
+    call = [*checks, "with lock:", *(f"    {line}" for line in run)]
+    bound = [*checks, *fitting, f"given = {given}", "def again():", "    with lock:"]
+    bound += [*(f"        {line}" for line in again), "return again"]
     source = "\n".join(
         [
             "def call(args):",

@@ -81,11 +81,15 @@ class Compiled:
         """The result of f; the program is made in the first call with arguments of this kind."""
         if named:
             raise TypeError(f"compile: {', '.join(named)} given by name; give all arguments by position.")
-        found = _take(self._calls, args)
-        if found is MISS:
-            return self._first(args)
-        self.stats.hits += 1
-        return found
+        for call in self._calls:  # as in `_take`; here every tenth of a microsecond counts
+            try:
+                found = call(args)
+            except (IndexError, KeyError, AttributeError):
+                continue
+            if found is not MISS:
+                self.stats.hits += 1
+                return found
+        return self._first(args)
 
     def bind(self, *args: Any) -> Callable[[], Any]:
         """A function of no arguments that runs the program on these arguments, whose arrays are read anew each time.

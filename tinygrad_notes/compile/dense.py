@@ -145,7 +145,8 @@ class DenseProgram:
         self.stages += closing(self.out, self.flag, places, bool(roller.source.pulls))
         self.instructions = sum(len(s.code) or 1 for s in self.stages)
         self.flops = sum(map(_flops, self.stages))
-        self.native = build(self.stages, self.kept + 1 + stacked, shared=shared)
+        desk = None if shared else (self.out, self.flag if roller.source.pulls else None)
+        self.native = build(self.stages, self.kept + 1 + stacked, shared=shared, desk=desk)
 
     # --- what a row is ----------------------------------------------------------------------------------------------
 

@@ -136,7 +136,7 @@ def bound(native: Any, arrays: Sequence[np.ndarray[Any, Any]], moving: Sequence[
     run = native.bind([a.reshape(-1) for a in arrays])
     if not moving:
         return run  # type: ignore[no-any-return]  # a function
-    replace = run.replace
+    replace = run.memory.replace
 
     def call(*given: np.ndarray[Any, Any]) -> None:
         kept = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in given]

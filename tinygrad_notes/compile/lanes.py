@@ -94,7 +94,8 @@ class LaneProgram:
             raise DeclinedError(f"{self.instructions} instructions")
         moves = ("load", "store", "gather", "constant")
         self.flops = sum(s.lanes * sum(e[0] not in moves for e in s.code) for s in self.stages)
-        self.native = build(self.stages, self.first_index + len(self.indices), shared=shared)
+        desk = None if shared else (self.out, self.flag if roller.source.pulls else None)
+        self.native = build(self.stages, self.first_index + len(self.indices), shared=shared, desk=desk)
 
     # --- what a row is ----------------------------------------------------------------------------------------------
 

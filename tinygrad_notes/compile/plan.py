@@ -18,17 +18,21 @@ from .arrays import ArrayProgram
 from .expand import is_scalar, written_out
 from .irregular import LARGE, TablePlan, is_irregular
 from .looping import ChainPlan
-from .results import Results
+from .native import desk
+from .results import MOST, Results
 from .roll import Roller
 from .scalars import ScalarProgram
 from .tape import LOOP, DeclinedError, Tape
 from .trace import Traced
 
 if TYPE_CHECKING:
+    from .native.desk import Desk
     from .dense import DenseProgram
     from .lanes import LaneProgram
 
 BACKENDS = ("auto", "llvm", "numpy", "python")
+QUICK = 1_000_000
+"""The most operations of a program that holds Python's lock while it runs: some hundred microseconds."""
 SHORT = 2_000
 """Up to so many numbers straight-line Python is quicker than NumPy on small arrays."""
 
@@ -159,11 +163,9 @@ class NativePlan:
             for (offset, count), r in zip(program.segments[:whole], roots[:whole], strict=True)
         ]
         fed = {k for k, _ in feedback}
-        self.unfed = [None if k in fed else v for k, v in enumerate(self.views)]
-        self.results = [
-            Results(self.out, arrays) if (arrays := [v for v in views if v is not None and v[2]]) else None
-            for views in (self.unfed, self.views)
-        ]
+        self.unfed = [None if k in fed else v for k, v in enumerate(self.views)] if fed else self.views
+        self.results = [self._store(views) for views in (self.unfed, self.views)]
+        self.desk: Desk | None = None
         # Native code writes doubles.
         self.casts = [(k, tape.dtype(r)) for k, r in enumerate(roots[:whole]) if tape.dtype(r) != np.float64]
         self.memory: memoryview[float] = memoryview(self.out)  # type: ignore[arg-type]  # an array is a buffer
@@ -175,11 +177,28 @@ class NativePlan:
         self.step: Callable[..., None] | None = None
         self.looping: tuple[list[Any], list[Any], Callable[..., None]] | None = None
         self.careful = Careful(self)
+        self.quick = desk.POSSIBLE and threads == 1 and not stacked and not self.casts and self.flops <= QUICK
 
     @property
     def source(self) -> str:
         """The stages."""
         return self.program.source
+
+    def _store(self, views: Sequence[Any], desk: Desk | None = None) -> Results | None:
+        arrays = [v for v in views if v is not None and v[2]]
+        return Results(self.out, arrays, desk) if arrays else None
+
+    def _lay_out(self) -> None:
+        """Make the quick way in, for the arrays that are bound: they are read and written where they are."""
+        self.desk = None
+        if self.quick and self.bound and self.feeds == bool(self.fed):
+            memory = self.step.memory  # type: ignore[union-attr]  # a function carries it
+            arrays = sum(v is not None and bool(v[2]) for v in self.unfed)
+            self.desk = desk.Desk(self.program.native, memory, MOST, arrays + bool(arrays))
+            self.results[0] = self._store(self.unfed, self.desk)
+            if not arrays:
+                self.desk.add(self.out.copy(), [])
+                self.desk.open()
 
     def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """The results."""
@@ -197,7 +216,7 @@ class NativePlan:
     def _results(self, views: Sequence[tuple[int, int, tuple[int, ...]] | None]) -> list[Any]:
         """Results in memory of their own; None for what was written in place."""
         memory = self.memory
-        store = self.results[views is self.views]
+        store = self.results[views is not self.unfed]
         if store is None:
             found: list[Any] = [None if v is None else memory[v[0]] for v in views]
         else:
@@ -247,6 +266,7 @@ class NativePlan:
             and bool(self.fed)
             and all(ready[self.inputs.index(what)] is arrays[self.inputs.index(what)] for what in self.fed)
         )
+        self._lay_out()
 
     def _tie(self, arrays: Sequence[Any]) -> None:
         """As `bind`, for a later call: arrays of the shapes as before, of which none is written, need no new check."""
@@ -259,8 +279,10 @@ class NativePlan:
             same = same and ready is array
             if ready.size:
                 self.flat[k] = ready if ready.flags.aligned else ready.copy()
-                self.step.replace(k, self.flat[k])  # type: ignore[attr-defined]  # a function carries it
-        self.bound = tuple(arrays) if same else ()
+                self.step.memory.replace(k, self.flat[k])  # type: ignore[attr-defined]  # a function carries it
+        had, self.bound = bool(self.bound), tuple(arrays) if same else ()
+        if had != same:
+            self._lay_out()
 
 
 def make_plan(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from sys import getrefcount
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .native.desk import Desk
 
 MOST = 4
 """So many sets of results are kept; a loop that holds the last result and makes the next needs two."""
@@ -24,10 +27,11 @@ class Results:
     Args:
         out: the buffer.
         views: the results that are arrays.
+        desk: where sets are laid out for the quick way into the program.
     """
 
-    def __init__(self, out: np.ndarray[Any, Any], views: Sequence[View]) -> None:
-        self.out, self.views = out, views
+    def __init__(self, out: np.ndarray[Any, Any], views: Sequence[View], desk: Desk | None = None) -> None:
+        self.out, self.views, self.desk = out, views, desk
         self.sets: list[tuple[np.ndarray[Any, Any], list[Any]]] = []
         self.idle: list[int] = []
 
@@ -41,9 +45,11 @@ class Results:
         block = self.out.copy()
         held = block, [block[a:b].reshape(shape) for a, b, shape in self.views]
         del block
-        self.idle = _counts(held)
         if len(self.sets) < MOST:
             self.sets.append(held)
+            if self.desk is not None:
+                self.desk.add(*held)
+                self.desk.open()
             self.idle = _counts(held)
         return held[1]
 

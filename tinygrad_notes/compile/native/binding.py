@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .desk import enter_text
 from .engine import MachineCode
 from .program import Program, Word
 from .stage import Product, Stage, check, touched
@@ -25,14 +26,22 @@ def build(
     buffers: int,
     dtype: Literal["float64", "float32"] = "float64",
     shared: bool = False,
+    desk: tuple[int, int | None] | None = None,
 ) -> Native:
-    """Compile stages that use buffers numbered from 0 to buffers − 1, for several threads if they are to be shared.
+    """Compile stages that use buffers numbered from 0 to buffers − 1.
+
+    Args:
+        stages: what is computed, in order.
+        buffers: how many buffers there are.
+        dtype: of all buffers but those of indices.
+        shared: whether several threads are to run it.
+        desk: for a `Desk` the buffer of the results, and the place in it that is 0 if they are finite.
 
     Raises:
         ValueError: An entry is not well formed.
         ImportError: llvmlite is missing.
     """
-    return Native(stages, buffers, dtype, shared)
+    return Native(stages, buffers, dtype, shared, desk)
 
 
 class Native:
@@ -44,7 +53,14 @@ class Native:
         instructions: Entries in all stages.
     """
 
-    def __init__(self, stages: Sequence[Stage | Product], buffers: int, dtype: str, shared: bool) -> None:
+    def __init__(
+        self,
+        stages: Sequence[Stage | Product],
+        buffers: int,
+        dtype: str,
+        shared: bool,
+        desk: tuple[int, int | None] | None,
+    ) -> None:
         if dtype not in ELEMENTS:
             raise ValueError(f"native code is of float64 or float32; given {dtype!r}")
         start = time.perf_counter()
@@ -52,7 +68,10 @@ class Native:
         self.stages, self.buffers, self.dtype, self.shared = stages, buffers, np.dtype(dtype), shared
         program = Program(stages, ELEMENTS[dtype], shared)
         self.scratch_bytes = program.scratch_bytes
-        self.code = MachineCode(program.text)
+        text = program.text
+        if desk:
+            text += enter_text(*desk, int(Word.BUFFERS), int(Word.TOTALS), ELEMENTS[dtype])
+        self.code = MachineCode(text)
         self.compile_seconds = time.perf_counter() - start
         self.instructions = sum(len(stage.code) for stage in stages)
 
@@ -199,7 +218,7 @@ def _alone(native: Native, arrays: Sequence[Array]) -> Callable[..., None]:
         else:
             many(context, memory.steps(steps, most))
 
-    run.replace = memory.replace  # type: ignore[attr-defined]  # a function carries it
+    run.memory = memory  # type: ignore[attr-defined]  # a function carries it
     return run
 
 

@@ -47,6 +47,10 @@ class MachineCode:
         """Where a function begins."""
         return int(self._engine.get_function_address(function))
 
+    def variable(self, name: str) -> int:
+        """Where a global variable is."""
+        return int(self._engine.get_global_value_address(name))
+
     @property
     def assembly(self) -> str:
         """The machine's instructions, as text."""
