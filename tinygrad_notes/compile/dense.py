@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .lanes import Code, closing, describe
+from .lanes import Code, closing, describe, padded
 from .loops import Slice
 from .lower import lower
 from .native import Access, Product, Stage, build
@@ -410,7 +410,8 @@ class DenseProgram:
                 self.sizes[0] += count
         self.place |= {row: self._segment(k) for row, k in self.returned.items()}
         self.strides |= {b: self.segments[self.whole + k][1] for k, b in enumerate(self.stacks)}
-        self.flag, self.sizes[0] = self.sizes[0], self.sizes[0] + 1
+        self.flag = padded(self.sizes[0])
+        self.sizes[0] = self.flag + 1
         self.staged: list[Stage | Product] = []
         touched = []
         for job in self.jobs:

@@ -169,6 +169,7 @@ class LaneProgram:
         for i in self.live:
             if self.tape.rows[i][0] == ASSEMBLED and i not in self.base:
                 self.base[i] = self._reserve(self.kept, self._lanes(i))
+        self.sizes[0] = padded(self.sizes[0])
         self.flag = self._reserve(self.out, 1)[1]
 
     # --- when rows are computed ---------------------------------------------------------------------------------------
@@ -372,15 +373,20 @@ def closing(out: int, flag: int, feedback: Sequence[tuple[int, int, int]], guard
         x = code.put("load", out, 0, 0, 1, 0)
         code.put("total", code.put("subtract", x, x), out, flag, 0, 0)
         stages.append(Stage(lanes=flag, code=code.entries))
+    fed: dict[int, Code] = {}  # by lanes
     for offset, n, place in feedback:
-        code = Code()
-        value = code.put("load", out, offset, 0, 1, 0)
+        code = fed.setdefault(n, Code())
+        value = code.entry("load", out, offset, 0, 1, 0)
         if guarded:
-            fine = code.put("equal", code.put("load", out, flag, 0, 0, 0), code.put("constant", 0.0))
-            value = code.put("where", fine, value, code.put("load", place, 0, 0, 1, 0))
+            fine = code.entry("equal", code.entry("load", out, flag, 0, 0, 0), code.entry("constant", 0.0))
+            value = code.entry("where", fine, value, code.entry("load", place, 0, 0, 1, 0))
         code.put("store", value, place, 0, 0, 1, 0)
-        stages.append(Stage(lanes=n, code=code.entries))
-    return stages
+    return [*stages, *(Stage(lanes=n, code=code.entries) for n, code in fed.items())]
+
+
+def padded(count: int) -> int:
+    """So many numbers that vectors hold them: those after the results are zeros, and finite."""
+    return count if count < 4 else count + -count % 4
 
 
 def describe(stages: Sequence[Stage | Product], names: Sequence[str]) -> str:

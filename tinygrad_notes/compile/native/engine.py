@@ -29,18 +29,24 @@ def _machine() -> Any:
     )
 
 
+def _module(ir: str, machine: Any) -> Any:
+    """The module of a text. A function costs LLVM as much time as fifty lines: those that say so become part of others."""
+    llvm = _llvm()
+    module = llvm.parse_assembly(ir)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=0)))
+    return module
+
+
 class MachineCode:
     """A compiled module. Functions live as long as this object does."""
 
     def __init__(self, ir: str) -> None:
         llvm = _llvm()
         self.ir = ir
-        module, machine = llvm.parse_assembly(ir), _machine()
-        # A function costs LLVM as much time as fifty lines: those that say so become part of what calls them.
-        passes = llvm.create_new_module_pass_manager()
-        passes.add_always_inliner_pass()
-        passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=0)))
-        self._engine = llvm.create_mcjit_compiler(module, machine)
+        machine = _machine()
+        self._engine = llvm.create_mcjit_compiler(_module(ir, machine), machine)
         self._engine.finalize_object()
 
     def address(self, function: str) -> int:
@@ -54,4 +60,5 @@ class MachineCode:
     @property
     def assembly(self) -> str:
         """The machine's instructions, as text."""
-        return str(_machine().emit_assembly(_llvm().parse_assembly(self.ir)))
+        machine = _machine()
+        return str(machine.emit_assembly(_module(self.ir, machine)))

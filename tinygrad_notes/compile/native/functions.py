@@ -69,22 +69,29 @@ TANH_N, TANH_D = _lambert(8)  # whole numbers; the relative error is at most 4e-
 def function(module: Module, name: str, width: int) -> str:
     """The name of a function at this width; the first call writes it."""
     full = f"{name}.x{width}"
+    module.calls[full] = module.calls.get(full, 0) + 1
     if full not in module.functions:
         module.functions[full] = ""  # its place, before those that call it
         w, write = Lines(module, "double", width), FUNCTIONS[name]
         arguments = [w.argument(w.number, argument) for argument in list(inspect.signature(write).parameters)[1:]]
         result = write(w, *arguments)
         head = f"define internal {w.number} @{full}({', '.join(f'{w.number} {a}' for a in arguments)}) nounwind {{"
-        module.functions[full] = "\n".join([head, "entry:", *w.lines, f"  ret {w.number} {result}", "}", ""])
+        body = [head, "entry:", *w.lines, f"  ret {w.number} {result}", "}", ""]
+        module.functions[full] = "\n".join(body)
     return f"@{full}"
 
 
 def polynomial(w: Lines, x: str, coefficients: list[float]) -> str:
-    """Σ coefficients[k]·xᵏ by Horner's rule, in fused multiply-adds."""
-    result = w.constant(coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        result = w.fma(result, x, w.constant(coefficient))
-    return result
+    """Σ coefficients[k]·xᵏ by Estrin's scheme, in fused multiply-adds: pairs, then pairs of pairs by x², and so on.
+
+    By Horner's rule each step waits for the one before it.
+    """
+    terms = [w.constant(c) for c in coefficients]
+    while len(terms) > 1:
+        pairs = [w.fma(high, x, low) for low, high in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[2 * len(pairs) :]
+        x = w.multiply(x, x) if len(terms) > 1 else x
+    return terms[0]
 
 
 def lesser(w: Lines, x: str, bound: float) -> str:

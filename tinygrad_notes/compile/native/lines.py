@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 BYTES = {"double": 8, "float": 4}
+FEW = 64  # calls of a function: its constants then stay in registers, and what is computed next need not wait for it
 
 
 @dataclass
@@ -18,9 +19,13 @@ class Module:
 
     declarations: set[str] = field(default_factory=set)
     functions: dict[str, str] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
 
     def text(self) -> str:
-        """The whole module."""
+        """The whole module. A function that is called in few places becomes part of them."""
+        for name, count in self.calls.items():
+            if count <= FEW:
+                self.functions[name] = self.functions[name].replace(" nounwind {", " nounwind alwaysinline {", 1)
         return "\n".join([*sorted(self.declarations), "", *self.functions.values()])
 
 
