@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +115,8 @@ class Compiled:
             found = _take(self._calls, args)  # another thread may have made it meanwhile
             if found is not MISS:
                 return found
-            call, bind = self._make(args, arguments)
+            with _collector_paused():
+                call, bind = self._make(args, arguments)
             self._calls.insert(0, call)
             self._binds.insert(0, bind)
         return call(args)
@@ -227,6 +230,18 @@ class Compiled:
         captures.check([r.what for r in reached if isinstance(r.what, np.ndarray)])
         arguments.guard(guards(reached, captures))
         return tape, output
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage collection for a while: it would go through a long trace again and again, and find nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _take(functions: Sequence[Callable[[tuple[Any, ...]], Any]], args: tuple[Any, ...]) -> Any:

@@ -87,13 +87,23 @@ class TablePlan:
         rows = tape.rows
         level = [0] * len(rows)
         nodes, leaves, constants = [], [], []
-        for i in live:
+        first, second, third = [], [], []  # the arguments of the nodes
+        for i in live:  # a million times: nothing is looked up that need not be
             row = rows[i]
             code = row[0]
             if code >= 0:
-                if i in tape.shapes or len(row) > 4 or code >= 1_000_000:
-                    raise DeclinedError("an op on arrays")
-                level[i] = 1 + max([level[a] for a in row[1:]])
+                if len(row) == 3:
+                    _, a, b = row
+                    x, y = level[a], level[b]
+                    level[i] = (x if x > y else y) + 1
+                    first.append(a)
+                    second.append(b)
+                    third.append(0)
+                else:
+                    arguments = (*row[1:], 0, 0)[:3]
+                    level[i] = max([level[a] for a in arguments[: len(row) - 1]]) + 1
+                    for column, a in zip((first, second, third), arguments, strict=True):
+                        column.append(a)
                 nodes.append(i)
             elif code == ELEMENT:
                 leaves.append(i)
@@ -103,6 +113,11 @@ class TablePlan:
                 arrays.append(i)
             else:
                 raise DeclinedError("a loop, or a gradient within the graph")
+        codes, lengths = np.array([rows[i][0] for i in nodes]), {len(rows[i]) for i in nodes}
+        if not len(codes):
+            raise DeclinedError("nothing to compute")
+        if codes.max() >= 1_000_000 or max(lengths) > 4 or not tape.shapes.keys().isdisjoint(nodes):
+            raise DeclinedError("an op on arrays")
         self.arrays = list(dict.fromkeys(arrays))
         place = np.zeros(len(rows), np.int64)
         self.segments: dict[int, tuple[int, int]] = {}
@@ -118,9 +133,6 @@ class TablePlan:
             place[i] = self.segments[array][0] + offset
         place[constants] = np.arange(at, at + len(constants))
         count = at + len(constants)
-        codes = np.array([rows[i][0] for i in nodes])
-        if not len(codes):
-            raise DeclinedError("nothing to compute")
         levels = np.array(level)[nodes]
         order = np.lexsort((codes, levels))
         self.order = np.array(nodes)[order]
@@ -132,7 +144,7 @@ class TablePlan:
         if not all(op.elementwise for op in self.ops):  # a sum or a product of a whole array is a number
             raise DeclinedError("an op on arrays")
         self.groups = np.stack([which, np.diff(starts, append=len(nodes))], axis=1).astype(np.int32)
-        operands = np.array([(*rows[i][1:], 0, 0)[:3] for i in self.order.tolist()], np.int64).T
+        operands = np.array([first, second, third])[:, order]
         self.operands = np.ascontiguousarray(place[operands], np.int32)
         self.values, self.adjoints = np.zeros(count + len(nodes)), np.zeros(count + len(nodes))
         self.values[at:count] = [float(tape.number(i)) for i in constants]

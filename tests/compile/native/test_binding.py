@@ -90,7 +90,7 @@ def test_the_text_lets_a_reader_follow():
     native = build([Stage(8, 1, [*DOUBLE[:2], ("tanh", 1), ("store", 2, 1, 0, 0, 1, 0)])], 2)
     assert "%add.1 = fadd contract <4 x double> %load.0, %load.0" in native.ir
     assert "%tanh.2 = call <4 x double> @tanh.x4(<4 x double> %add.1)" in native.ir
-    assert "tanh.x4" in native.assembly
+    assert "once" in native.assembly
     assert native.instructions == 4
     assert native.compile_seconds > 0
 
