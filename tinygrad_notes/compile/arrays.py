@@ -45,19 +45,21 @@ class ArrayProgram:
         tape: the program.
         roots: the rows to return.
         fuse: whether chains of elementwise ops become native code.
+        read: rows of results that the caller has read before the next run; their memory is used again.
 
     Attributes:
         source: the text of the function.
         run: takes the arrays of the INPUT rows, in order, and returns a list of results.
     """
 
-    def __init__(self, tape: Tape, roots: Sequence[int], fuse: bool = False) -> None:
+    def __init__(self, tape: Tape, roots: Sequence[int], fuse: bool = False, read: Sequence[int] = ()) -> None:
         if fuse:
             from .fused import FUSED, LEAST, Kernel, bound
 
             self.make_kernel, self.bound, self.fused, self.least = Kernel, bound, FUSED, LEAST
         self.fuse = fuse
         self.tape, self.roots = lower(tape, roots, known=self.fused if fuse else UFUNCS.keys(), products=not fuse)
+        self.read = {row for row, root in zip(self.roots, roots, strict=True) if root in read}
         self.open: dict[tuple[int, ...], Any] = {}
         self.lines: list[str] = []
         self.scope: dict[str, Any] = {"np": np}
@@ -361,7 +363,7 @@ class ArrayProgram:
     def _buffer(self, i: int) -> str:
         """A buffer for a row; what is returned gets memory of its own in every call."""
         shape, dtype = self.tape.shape(i), self.tape.dtype(i)
-        if i in self.results:
+        if i in self.results and i not in self.read:
             self._define(i, f"np.empty({shape}, np.{dtype.name})")
             return self.names[i]
         free = self.pool.get((shape, dtype))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .arrays import ArrayProgram
+from .calling import Leaf
 from .expand import is_scalar, written_out
 from .irregular import LARGE, TablePlan, is_irregular
 from .looping import ChainPlan
@@ -35,6 +36,10 @@ QUICK = 1_000_000
 """The most operations of a program that holds Python's lock while it runs: some hundred microseconds."""
 SHORT = 2_000
 """Up to so many numbers straight-line Python is quicker than NumPy on small arrays."""
+
+
+Feedback = Sequence[tuple[int, Any]]
+"""Pairs of a root's place and an input: what is written over what, at the end of a step."""
 
 
 class Plan(Protocol):
@@ -62,10 +67,6 @@ class Plan(Protocol):
     def source(self) -> str:
         """Its text."""
         ...
-
-
-Feedback = Sequence[tuple[int, Any]]
-"""Pairs of a root's place and an input: what is written over what, at the end of a step."""
 
 
 class Careful:
@@ -96,12 +97,20 @@ class NumPyPlan:
 
     in_place = False
 
-    def __init__(self, tape: Tape, roots: Sequence[int], careful: bool = False, fuse: bool = False) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        roots: Sequence[int],
+        careful: bool = False,
+        fuse: bool = False,
+        feedback: Feedback = (),
+    ) -> None:
         self.tape, self.roots = tape, roots
         self.backend = "llvm" if fuse else "numpy"
         roller = Roller(tape, roots, careful=careful, deep=True)
         rows = [_index(roller, roller.row(r)) for r in roots]
-        self.program = ArrayProgram(roller.tape, rows, fuse)
+        donated = [rows[k] for k, what in feedback if isinstance(what, Leaf)]  # results are copied over the arguments
+        self.program = ArrayProgram(roller.tape, rows, fuse, donated)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions, self.flops = self.program.instructions, self.program.flops
         self.careful = Careful(self) if tape.pulls and not careful else None
@@ -335,7 +344,7 @@ def make_plan(
                 raise ValueError(
                     f"compile: backend='python' cannot run this program ({error}); use backend='auto'."
                 ) from error
-    return NumPyPlan(tape, roots, fuse=backend != "numpy" and _has_llvm(backend))
+    return NumPyPlan(tape, roots, fuse=backend != "numpy" and _has_llvm(backend), feedback=feedback)
 
 
 def _native(
