@@ -150,8 +150,8 @@ class _Run:
     def pull(self, seeds: Sequence[tuple[Any, Any]]) -> list[Any]:
         """The cotangent of each input; zero for an input that the seeds' nodes do not depend on."""
         live = [(y, g) for y, g in seeds if is_node(y) and y.requires_grad]
-        if live and is_symbol(live[0][0]):
-            pullback: Callable[..., list[Any]] = type(live[0][0]).pullback
+        if self.inputs and is_symbol(self.inputs[0]):  # also where the result depends on no argument
+            pullback: Callable[..., list[Any]] = type(self.inputs[0]).pullback
             return pullback(live, self.inputs)
         found = dict(cotangents(live, self.inputs, create_graph=self.nested)) if live else {}
         return [self._leave_gradient(x, found.get(x)) for x in self.inputs]

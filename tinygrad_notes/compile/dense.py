@@ -554,7 +554,9 @@ class DenseProgram:
     @property
     def source(self) -> str:
         """The stages, a line for each product and each entry."""
-        names = [f"input{k}" for k in range(self.out)] + ["out", "kept"] + [f"stack{k}" for k in range(len(self.stacks))]
+        names = (
+            [f"input{k}" for k in range(self.out)] + ["out", "kept"] + [f"stack{k}" for k in range(len(self.stacks))]
+        )
         return describe(self.stages, names)
 
 
@@ -580,7 +582,9 @@ def _grid(shape: tuple[int, ...], strides: Sequence[Sequence[int]]) -> Grid:
     sizes = [shape[k] for k in kept]
 
     def joins(axes: Sequence[int]) -> bool:
-        return all(s[j] == s[k] * shape[k] for s in [*strides, _in_order(shape)] for j, k in zip(axes, axes[1:], strict=False))
+        return all(
+            s[j] == s[k] * shape[k] for s in [*strides, _in_order(shape)] for j, k in zip(axes, axes[1:], strict=False)
+        )
 
     if joins(kept):
         return Grid(1, math.prod(sizes), kept, True)
@@ -593,7 +597,10 @@ def _offsets(view: View, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     """How far from the first element of a view, broadcast to a shape, each of its elements is."""
     strides = np.broadcast_to(view, shape).strides
     return sum(
-        (np.arange(n).reshape(-1, *[1] * (len(shape) - 1 - k)) * (s // 8) for k, (n, s) in enumerate(zip(shape, strides, strict=True))),
+        (
+            np.arange(n).reshape(-1, *[1] * (len(shape) - 1 - k)) * (s // 8)
+            for k, (n, s) in enumerate(zip(shape, strides, strict=True))
+        ),
         np.zeros(shape, int),
     )
 

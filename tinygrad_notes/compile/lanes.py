@@ -399,9 +399,18 @@ def describe(stages: Sequence[Stage | Product], names: Sequence[str]) -> str:
     lines = []
     for k, stage in enumerate(stages):
         if isinstance(stage, Product):
-            where = ["1" if m is None else f"{names[m.buffer]}[{m.offset}; {m.row_stride}, {m.lane_stride}]" for m in (stage.a, stage.b, stage.c)]
-            start = f" + {names[stage.start.buffer]}[{stage.start.offset}; {stage.start.row_stride}, {stage.start.lane_stride}]" if stage.start else ""
-            lines.append(f"stage {k}: {where[2]} = {where[0]} @ {where[1]}{start}, ({stage.rows}, {stage.inner}) @ ({stage.inner}, {stage.lanes})")
+            where = [
+                "1" if m is None else f"{names[m.buffer]}[{m.offset}; {m.row_stride}, {m.lane_stride}]"
+                for m in (stage.a, stage.b, stage.c)
+            ]
+            start = (
+                f" + {names[stage.start.buffer]}[{stage.start.offset}; {stage.start.row_stride}, {stage.start.lane_stride}]"
+                if stage.start
+                else ""
+            )
+            lines.append(
+                f"stage {k}: {where[2]} = {where[0]} @ {where[1]}{start}, ({stage.rows}, {stage.inner}) @ ({stage.inner}, {stage.lanes})"
+            )
             continue
         rows = f"{stage.rows} rows of " if stage.rows > 1 else ""
         lines.append(f"stage {k}: {rows}{stage.lanes} lane{'s' if stage.lanes > 1 else ''}")

@@ -79,9 +79,7 @@ class Program:
     # Functions
 
     @contextmanager
-    def function(
-        self, name: str, width: int = 1, linkage: str = "internal ", inline: bool = False
-    ) -> Iterator[Lines]:
+    def function(self, name: str, width: int = 1, linkage: str = "internal ", inline: bool = False) -> Iterator[Lines]:
         """A new function. Its arguments are those that its body asks for."""
         w = Lines(self.module, self.element, width)
         yield w
