@@ -151,7 +151,8 @@ class _Run:
         """The cotangent of each input; zero for an input that the seeds' nodes do not depend on."""
         live = [(y, g) for y, g in seeds if is_node(y) and y.requires_grad]
         if self.inputs and is_symbol(self.inputs[0]):  # also where the result depends on no argument
-            pullback: Callable[..., list[Any]] = type(self.inputs[0]).pullback
+            symbol: Any = self.inputs[0]
+            pullback: Callable[..., list[Any]] = type(symbol).pullback
             return pullback(live, self.inputs)
         found = dict(cotangents(live, self.inputs, create_graph=self.nested)) if live else {}
         return [self._leave_gradient(x, found.get(x)) for x in self.inputs]

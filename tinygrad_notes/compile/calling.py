@@ -95,7 +95,6 @@ class Arguments:
         if kind is np.ndarray:
             if x.dtype.kind not in "fiub":
                 raise TypeError(f"compile: argument {argument} is an array of {x.dtype}; expected real numbers.")
-            place = len(self.arrays)
             self.arrays.append(Given(path, x))
         elif is_node(x):
             raise HasNodesError

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from .entries import Code, closing, describe, padded
 from .loops import Slice
 from .lower import lower
-from .native import Product, Stage, build
-from .native.primitives import MASK, NUMBER, PRIMITIVES
+from .native import Stage, build
+from .native.primitives import NUMBER, PRIMITIVES
 from .roll import Roller, number_of
 from .tape import ASSEMBLED, CONSTANT, ELEMENT, INPUT, LANES, DeclinedError
 from .trace import Traced
@@ -298,14 +299,8 @@ class LaneProgram:
             code.put("store", value, buffer, offset, 0, 1, self.strides.get(buffer, 0))
 
     def _as(self, code: Code, i: int, kind: str) -> int:
-        """The entry of a row as a mask or as a number: truth values that are in memory are 0 or 1."""
-        value = self._value(code, i)
-        given = PRIMITIVES[code.entries[value][0]].result if code.entries[value][0] in PRIMITIVES else NUMBER
-        if given == kind:
-            return value
-        if kind == MASK:
-            return code.entry("not_equal", value, code.entry("constant", 0.0))
-        return code.entry("number", value)
+        """The entry of a row, as a mask or as a number."""
+        return code.as_kind(self._value(code, i), kind)
 
     def _load(self, code: Code, place: Place, stride: int) -> int:
         """The entry of numbers in memory."""
@@ -355,96 +350,3 @@ class LaneProgram:
         names = [f"input{k}" for k in range(self.out)] + ["out", "kept"]
         names += [f"stack{k}" for k in range(len(self.stacks))] + [f"index{k}" for k in range(len(self.indices))]
         return describe(self.stages, names)
-
-
-def closing(out: int, flag: int, feedback: Sequence[tuple[int, int, int]], guarded: bool) -> list[Stage]:
-    """The last stages: whether all results are finite, and results that become the next step's inputs.
-
-    Args:
-        out: the buffer of the results.
-        flag: the place after the last of them, which becomes 0 if all are finite.
-        feedback: offset and count of results, and the buffer of the input that they are written over.
-        guarded: whether nothing is fed back where a result is not finite: what is run again with care starts from what
-            was there before.
-    """
-    stages = []
-    if flag:
-        code = Code()
-        x = code.put("load", out, 0, 0, 1, 0)
-        code.put("total", code.put("subtract", x, x), out, flag, 0, 0)
-        stages.append(Stage(lanes=flag, code=code.entries))
-    fed: dict[int, Code] = {}  # by lanes
-    for offset, n, place in feedback:
-        code = fed.setdefault(n, Code())
-        value = code.entry("load", out, offset, 0, 1, 0)
-        if guarded:
-            fine = code.entry("equal", code.entry("load", out, flag, 0, 0, 0), code.entry("constant", 0.0))
-            value = code.entry("where", fine, value, code.entry("load", place, 0, 0, 1, 0))
-        code.put("store", value, place, 0, 0, 1, 0)
-    return [*stages, *(Stage(lanes=n, code=code.entries) for n, code in fed.items())]
-
-
-def padded(count: int) -> int:
-    """So many numbers that vectors hold them: those after the results are zeros, and finite."""
-    return count if count < 4 else count + -count % 4
-
-
-def describe(stages: Sequence[Stage | Product], names: Sequence[str]) -> str:
-    """Stages as text, a line for each entry.
-
-    Args:
-        stages: the stages.
-        names: of the buffers.
-    """
-    lines = []
-    for k, stage in enumerate(stages):
-        if isinstance(stage, Product):
-            where = [
-                "1" if m is None else f"{names[m.buffer]}[{m.offset}; {m.row_stride}, {m.lane_stride}]"
-                for m in (stage.a, stage.b, stage.c)
-            ]
-            start = (
-                f" + {names[stage.start.buffer]}[{stage.start.offset}; {stage.start.row_stride}, {stage.start.lane_stride}]"
-                if stage.start
-                else ""
-            )
-            lines.append(
-                f"stage {k}: {where[2]} = {where[0]} @ {where[1]}{start}, ({stage.rows}, {stage.inner}) @ ({stage.inner}, {stage.lanes})"
-            )
-            continue
-        rows = f"{stage.rows} rows of " if stage.rows > 1 else ""
-        lines.append(f"stage {k}: {rows}{stage.lanes} lane{'s' if stage.lanes > 1 else ''}")
-        for n, (what, *rest) in enumerate(stage.code):
-            if what in ("load", "store", "total"):
-                value, (buffer, offset, across, stride, *_) = (rest[0], rest[1:]) if what != "load" else (None, rest)
-                moves = [f" + {s} * {name}" for s, name in ((across, "row"), (stride, "lane")) if s]
-                where = f"{names[buffer]}[{offset}{''.join(moves)}]"
-                equals = "+=" if what == "total" else "="
-                lines.append(f"  v{n} = {where}" if value is None else f"  {where} {equals} v{value}")
-            elif what == "gather":
-                lines.append(f"  v{n} = {names[rest[0]]}[{names[rest[1]]}[lane]]")
-            else:
-                given = ", ".join(str(r) if what == "constant" else f"v{r}" for r in rest)
-                lines.append(f"  v{n} = {given if what == 'constant' else f'{what}({given})'}")
-    return "\n".join(lines) + "\n"
-
-
-class Code:
-    """The code of one stage while it is written; equal entries are one."""
-
-    def __init__(self) -> None:
-        self.entries: list[tuple[Any, ...]] = []
-        self.values: dict[int, int] = {}
-        self._known: dict[tuple[Any, ...], int] = {}
-
-    def put(self, *entry: Any) -> int:
-        """Append an entry."""
-        self.entries.append(entry)
-        return len(self.entries) - 1
-
-    def entry(self, *entry: Any) -> int:
-        """The number of an entry, new or known."""
-        known = self._known.get(entry)
-        if known is None:
-            known = self._known[entry] = self.put(*entry)
-        return known

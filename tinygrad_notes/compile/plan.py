@@ -27,9 +27,9 @@ from .tape import LOOP, DeclinedError, Tape
 from .trace import Traced
 
 if TYPE_CHECKING:
-    from .native.desk import Desk
     from .dense import DenseProgram
     from .lanes import LaneProgram
+    from .native.desk import Desk
 
 BACKENDS = ("auto", "llvm", "numpy", "python")
 QUICK = 1_000_000
@@ -203,7 +203,7 @@ class NativePlan:
         if self.quick and self.bound and self.feeds == bool(self.fed):
             memory = self.step.memory  # type: ignore[union-attr]  # a function carries it
             arrays = sum(v is not None and bool(v[2]) for v in self.unfed)
-            self.desk = desk.Desk(self.program.native, memory, MOST, arrays + bool(arrays))
+            self.desk = desk.Desk(self.program.native.code, memory.address, MOST, arrays + bool(arrays))
             self.results[0] = self._store(self.unfed, self.desk)
             if not arrays:
                 self.desk.add(self.out.copy(), [])

@@ -1,7 +1,8 @@
 """The native back end: straight-line code over lanes, written as LLVM IR and compiled by llvmlite (the extra `fast`).
 
-`Stage` is straight-line code over lanes, `Product` a product of matrices; `build` compiles a list of stages, and `Native.bind` ties the result to
-arrays. `Sweep` runs scalar graphs that are too long for that. Nothing here knows of graphs or of the op table.
+`Stage` is straight-line code over lanes, `Product` a product of matrices; `build` compiles a list of them, and
+`Native.bind` ties the result to arrays. `Desk` is a quicker way in for small programs. `Sweep` runs scalar graphs that
+are too long for that. Nothing here knows of graphs or of the op table.
 """
 
 from .binding import Native, build

@@ -188,6 +188,11 @@ class Memory:
             context[Word.THREAD], context[Word.THREADS] = thread, threads
             context[Word.ARRIVED] = self.arrived.ctypes.data
 
+    @property
+    def address(self) -> int:
+        """Where the first thread's context is."""
+        return ctypes.addressof(self.contexts[0])
+
     def replace(self, buffer: int, array: Array) -> None:
         """Let one thread's program use another array, which the caller keeps alive and whose kind is as before."""
         address = array.__array_interface__["data"][0]

@@ -16,12 +16,11 @@ import platform
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .binding import Memory, Native
+from .engine import MachineCode
 
 HEAD = 3
 NONE_FREE, NOT_FINITE = -1, -2
@@ -30,6 +29,7 @@ NONE_FREE, NOT_FINITE = -1, -2
 POSSIBLE = (
     platform.python_implementation() == "CPython"
     and not sysconfig.get_config_var("Py_GIL_DISABLED")
+    and not hasattr(sys, "getobjects")  # with Py_TRACE_REFS something else comes first
     and sys.byteorder == "little"
 )
 """Whether counts of references stand where they are looked for: in the first 4 bytes of an object."""
@@ -112,20 +112,26 @@ free:
 class Desk:
     """The desk of one bound program.
 
+    Args:
+        code: its machine code.
+        context: the address of what it is bound to, which the caller keeps alive.
+        most: so many sets at most.
+        objects: so many in each.
+
     Attributes:
         enter: the quick way in. Without arguments; returns the number of the set that it filled, or one of the above.
         sets: the arrays of each set.
         memories: the numbers of each set, to read single ones.
     """
 
-    def __init__(self, native: Native, memory: Memory, most: int, objects: int) -> None:
-        self.kept = native, memory
+    def __init__(self, code: MachineCode, context: int, most: int, objects: int) -> None:
+        self.code = code
         self.words = np.zeros(HEAD + most * (1 + 2 * objects), np.int64)
-        self.words[0], self.words[2] = ctypes.addressof(memory.contexts[0]), objects
+        self.words[0], self.words[2] = context, objects
         self.sets: list[Sequence[Any]] = []
         self.memories: list[memoryview[float]] = []
-        self.enter: Callable[[], int] = ctypes.PYFUNCTYPE(ctypes.c_int32)(native.code.address("enter"))
-        ctypes.c_int64.from_address(native.code.variable("desk")).value = self.words.ctypes.data
+        self.enter: Callable[[], int] = ctypes.PYFUNCTYPE(ctypes.c_int32)(code.address("enter"))
+        ctypes.c_int64.from_address(code.variable("desk")).value = self.words.ctypes.data
 
     def add(self, numbers: np.ndarray[Any, Any], arrays: Sequence[Any]) -> None:
         """A set: its numbers, and the arrays that are parts of them. Nobody else may hold any of them yet."""

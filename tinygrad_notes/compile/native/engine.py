@@ -30,7 +30,10 @@ def _machine() -> Any:
 
 
 def _module(ir: str, machine: Any) -> Any:
-    """The module of a text. A function costs LLVM as much time as fifty lines: those that say so become part of others."""
+    """The module of a text.
+
+    A function costs LLVM as much time as fifty lines, so those that say so become part of what calls them.
+    """
     llvm = _llvm()
     module = llvm.parse_assembly(ir)
     passes = llvm.create_new_module_pass_manager()

@@ -223,3 +223,29 @@ class Lines:
         yield
         self.line(f"br label %{name}.done")
         self.label(f"{name}.done")
+
+
+class Functions:
+    """Functions of a module that call one another."""
+
+    def __init__(self, module: Module, element: str) -> None:
+        self.module, self.element = module, element
+        self.arguments: dict[str, dict[str, str]] = {}  # of each function
+
+    @contextmanager
+    def function(self, name: str, width: int = 1, linkage: str = "internal ", inline: bool = False) -> Iterator[Lines]:
+        """A new function. Its arguments are those that its body asks for."""
+        w = Lines(self.module, self.element, width)
+        yield w
+        self.arguments[name] = w.arguments
+        arguments = ", ".join(f"{kind} %{argument}" for argument, kind in w.arguments.items())
+        head = f"define {linkage}void @{name}({arguments}) nounwind{' alwaysinline' * inline} {{\nentry:"
+        self.module.functions[name] = "\n".join([head, *w.lines, "  ret void", "}", ""])
+
+    def call(self, w: Lines, name: str, **given: str) -> None:
+        """Call a function, with the arguments given and the caller's own under the same names."""
+        arguments = [
+            f"{kind.split()[0]} {given.get(argument) or w.argument(kind, argument)}"
+            for argument, kind in self.arguments[name].items()
+        ]
+        w.line(f"call void @{name}({', '.join(arguments)})")

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .layout import VECTOR_BYTES
-from .lines import BYTES, Lines
+from .lines import BYTES, Functions, Lines
 from .stage import Access, Product
-
-if TYPE_CHECKING:
-    from .program import Program
 
 TALLEST, REGISTERS = 6, 12
 """The most rows of a tile, and vectors in it: of 16 registers the others hold what is multiplied."""
@@ -74,7 +70,7 @@ class ProductLayout:
 class ProductCode:
     """Writes the functions of a product."""
 
-    def __init__(self, program: Program, layout: ProductLayout) -> None:
+    def __init__(self, program: Functions, layout: ProductLayout) -> None:
         self.program, self.layout, self.stage = program, layout, layout.stage
         self.element = layout.element
         self.name = f"stage{layout.number}"

@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from enum import IntEnum, auto
 
 from .layout import Layout, totals_by_place
-from .lines import BYTES, Lines, Module
+from .lines import BYTES, Functions, Lines, Module
 from .product import ProductCode, ProductLayout
 from .stage import Access, Product, Stage, access
 from .vector import VectorCode
@@ -45,7 +44,7 @@ class Word(IntEnum):
     WAITED = auto()  # how often this thread has waited
 
 
-class Program:
+class Program(Functions):
     """The text of a module that runs stages.
 
     Args:
@@ -55,8 +54,8 @@ class Program:
     """
 
     def __init__(self, stages: Sequence[Stage | Product], element: str, shared: bool) -> None:
-        self.module, self.element, self.shared = Module(), element, shared
-        self.arguments: dict[str, dict[str, str]] = {}  # of each function
+        super().__init__(Module(), element)
+        self.shared = shared
         self.layouts = [
             ProductLayout(number, stage, element) if isinstance(stage, Product) else Layout(number, stage, element)
             for number, stage in enumerate(stages)
@@ -75,26 +74,6 @@ class Program:
     def scratch_bytes(self) -> int:
         """The scratch memory that a thread needs."""
         return max([layout.scratch for layout in self.layouts], default=0) * BYTES[self.element]
-
-    # Functions
-
-    @contextmanager
-    def function(self, name: str, width: int = 1, linkage: str = "internal ", inline: bool = False) -> Iterator[Lines]:
-        """A new function. Its arguments are those that its body asks for."""
-        w = Lines(self.module, self.element, width)
-        yield w
-        self.arguments[name] = w.arguments
-        arguments = ", ".join(f"{kind} %{argument}" for argument, kind in w.arguments.items())
-        head = f"define {linkage}void @{name}({arguments}) nounwind{' alwaysinline' * inline} {{\nentry:"
-        self.module.functions[name] = "\n".join([head, *w.lines, "  ret void", "}", ""])
-
-    def call(self, w: Lines, name: str, **given: str) -> None:
-        """Call a function, with the arguments given and the caller's own under the same names."""
-        arguments = [
-            f"{kind.split()[0]} {given.get(argument) or w.argument(kind, argument)}"
-            for argument, kind in self.arguments[name].items()
-        ]
-        w.line(f"call void @{name}({', '.join(arguments)})")
 
     def word(self, w: Lines, word: Word, kind: str = "i64") -> str:
         """A word of the context."""

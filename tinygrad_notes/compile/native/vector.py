@@ -14,8 +14,8 @@ from .stage import Access, access
 class VectorCode:
     """Writes entries of a stage into the body of a function.
 
-    Whether all lanes of the vector are there is known ("full", "tail") or told by the argument `full` ("either"). `copy` tells
-    vectors that are summed side by side apart.
+    Whether all lanes of the vector are there is known ("full", "tail") or told by the argument `full` ("either").
+    `copy` tells vectors that are summed side by side apart.
     """
 
     def __init__(self, layout: Layout, w: Lines, mode: str, lane: str | None = None, copy: int = 0) -> None:

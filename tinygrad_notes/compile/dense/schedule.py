@@ -1,0 +1,322 @@
+"""From rows to jobs: what is computed together, and in which order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..native.primitives import PRIMITIVES
+from ..tape import CONSTANT, ELEMENT, INPUT, LANES, DeclinedError, Tape
+from .jobs import Chain, Copy, Fill, Fold, Held, Job, Matrices, View, offset_of, offsets_of
+
+KNOWN = {*PRIMITIVES, "where"} - {"sigmoid", "softplus"}  # by their rows: σ(x) and σ(-x) share an exponential
+LEAST = 2_000
+"""The fewest multiplications of the largest product: below, lanes in straight-line code are quicker."""
+MOST = 20_000_000
+"""The most: above, BLAS is, which also cuts the inner axis to fit the cache."""
+FOLDED = 32
+"""The longest axis along which a greatest or least number is found in straight-line code."""
+
+VIEWS: dict[str, Callable[[View, dict[str, Any]], View]] = {
+    "reshape": lambda x, given: x.reshape(given["shape"]),
+    "permute_dims": lambda x, given: x.transpose(given["axes"]),
+    "broadcast_to": lambda x, given: np.broadcast_to(x, given["shape"]),
+    "expand_dims": lambda x, given: np.expand_dims(x, given["axis"]),
+    "squeeze": lambda x, given: np.squeeze(x, given["axis"]),
+}
+FOLDS = {"max": "maximum", "min": "minimum"}
+
+
+class Schedule:
+    """The jobs of an array program.
+
+    Elementwise rows of one shape are collected into a chain until something needs what is in it; a sum of a whole array
+    is added up in the loop that makes it. Comparisons are written again where they are used. A product whose result is
+    added to something starts from it.
+
+    Args:
+        tape: the program, lowered.
+        roots: the rows to return.
+        whole: how many of them lie in the results, one after the other; the others have a part for each step.
+
+    Attributes:
+        names: the op of each row.
+        held: where each row lies.
+        inputs: the rows that are given.
+        stored: the rows that other jobs read from memory.
+        jobs: the jobs, in order.
+        returned: for a row that is computed where a root is to be: which root.
+
+    Raises:
+        DeclinedError: it holds something that is not computed here, or another back end is quicker.
+    """
+
+    def __init__(self, tape: Tape, roots: Sequence[int], whole: int) -> None:
+        self.tape, self.roots, self.whole = tape, roots, whole
+        self.live = tape.live(roots)
+        self.names = {i: tape.operation(code)[0].name for i in self.live if (code := tape.rows[i][0]) >= 0}
+        self._look()
+        self.inputs = [i for i in self.live if tape.rows[i][0] == INPUT]
+        self.held: dict[int, Held] = {}
+        self.stored: set[int] = set()
+        self.jobs: list[Job] = []
+        self.open: dict[tuple[int, ...], Chain] = {}
+        self._schedule()
+        self._return()
+
+    # --- what a row is ----------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Refuse what cannot be computed, or is better computed otherwise."""
+        tape, largest = self.tape, 0
+        self.users: dict[int, list[int]] = {}
+        for i in self.live:
+            code, shape, dtype = tape.rows[i][0], tape.shape(i), tape.dtype(i)
+            for a in tape.arguments(i):
+                self.users.setdefault(a, []).append(i)
+            if not math.prod(shape):
+                raise DeclinedError("an array without elements")
+            if dtype not in (np.float64, np.bool) and not (code == INPUT and dtype.kind in "iu"):
+                raise DeclinedError(f"numbers of {dtype}")
+            if dtype.kind == "b" and (code < 0 or self.names[i] not in KNOWN):
+                raise DeclinedError("truth values that are given or moved")
+            if code < 0:
+                if code not in (INPUT, CONSTANT, ELEMENT, LANES):
+                    raise DeclinedError("an input or an array of another kind")
+            elif self.names[i] == "matmul":
+                largest = max(largest, math.prod(shape) * tape.shape(tape.rows[i][1])[-1])
+        if not LEAST <= largest <= MOST:
+            raise DeclinedError(f"products of up to {largest} multiplications")
+
+    def number(self, i: int) -> float | None:
+        """The number that is in all places of a row, if it is known; a truth value is 0 or 1."""
+        while self.names.get(i) in VIEWS:
+            i = self.tape.rows[i][1]
+        found = self.tape.number(i) if self.tape.is_constant(i) else self.tape.filling(i)
+        return None if found is None else float(found)
+
+    def is_mask(self, i: int) -> bool:
+        """Whether a row is truth values."""
+        return self.tape.dtype(i).kind == "b"
+
+    def _sources(self, a: int) -> Iterator[int]:
+        """The computed rows that an argument is read from: a comparison is written again from its own arguments."""
+        if self.number(a) is not None:
+            return
+        if self.is_mask(a):
+            for b in self.tape.rows[a][1:]:
+                yield from self._sources(b)
+            return
+        root, _ = self.held[a]
+        if root not in self.inputs:
+            yield root
+
+    def _need(self, rows: Sequence[int]) -> None:
+        """Rows are about to be read from memory."""
+        for i in rows:
+            for source in self._sources(i):
+                self.stored.add(source)
+                for shape, chain in list(self.open.items()):
+                    if source in chain.rows or source in chain.sums:
+                        self.jobs.append(self.open.pop(shape))
+
+    # --- jobs -------------------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        tape = self.tape
+        self.moved: dict[int, list[int]] = {}  # the views between a product and the sum that takes it in
+        self.started: dict[int, tuple[int, int]] = {}  # a sum with a product → the product, and what it starts from
+        inside = set()
+        for i in self.live:
+            found = self._product_to_start(i)
+            if found is not None:
+                self.started[i] = found
+                inside |= {found[0], *self.moved[i]}
+        for i in self.live:
+            row = tape.rows[i]
+            if row[0] == CONSTANT or i in inside:
+                continue
+            if row[0] == INPUT:
+                self._own(i)
+            elif row[0] in (ELEMENT, LANES):
+                self._pick(i, row[1], np.array(row[2]) if row[0] == ELEMENT else tape.offsets[row[2]])
+            elif i in self.started:
+                self._matmul(i, *self.started[i])
+            else:
+                self._row(i, self.names[i], row[1:], tape.operation(row[0])[1])
+        self.jobs += self.open.values()
+
+    def _own(self, i: int) -> None:
+        """A row has memory of its own, in C order."""
+        self.held[i] = i, np.empty(self.tape.shape(i))
+
+    def _pick(self, i: int, array: int, offsets: np.ndarray[Any, Any]) -> None:
+        """Numbers of an array, at strides."""
+        root, view = self.held[array]
+        if not view.flags.c_contiguous:
+            raise DeclinedError("numbers of an array that is not in order")
+        self.held[i] = root, self._strided(root, view, offsets)
+
+    def _strided(self, root: int, view: View, offsets: np.ndarray[Any, Any]) -> View:
+        """The elements that are so far from the first of a view, if they are at strides."""
+        first = int(offsets.flat[0])
+        steps = [int(np.take(offsets, 1, k).flat[0]) - first if n > 1 else 0 for k, n in enumerate(offsets.shape)]
+        base = self.held[root][1]
+        start = base.reshape(-1)[offset_of(view, base) + first :]
+        found = np.lib.stride_tricks.as_strided(start, offsets.shape, [8 * s for s in steps])
+        if not (offsets_of(found, offsets.shape) == offsets - first).all():
+            raise DeclinedError("numbers at irregular places")
+        return found
+
+    def _row(self, i: int, name: str, args: Sequence[int], given: dict[str, Any]) -> None:
+        shape = self.tape.shape(i)
+        if self.number(i) is not None:
+            return
+        if name in VIEWS:
+            root, x = self.held[args[0]]
+            view = VIEWS[name](x, given)
+            if np.may_share_memory(view, x):
+                self.held[i] = root, view
+            else:
+                self._need(args)
+                self._own(i)
+                self.jobs.append(Copy(i, (root, x)))
+        elif name in KNOWN and (not given):
+            self._join(i, shape, args)
+        elif name == "matmul":
+            self._matmul(i, i, None)
+        elif name == "sum":
+            self._sum(i, args[0], given)
+        elif name in FOLDS:
+            apart, count = self._apart(args[0], given)
+            if count > FOLDED:
+                raise DeclinedError(f"{name} along {count} numbers")
+            self._need(args)
+            self._own(i)
+            self.jobs.append(Fold(i, FOLDS[name], apart))
+        else:
+            raise DeclinedError(name)
+
+    def _join(self, i: int, shape: tuple[int, ...], args: Sequence[int]) -> None:
+        """Add a row to the chain of its shape."""
+        chain = self.open.get(shape)
+        inner = [a for a in self.inlined(args) if chain is not None and a in chain.rows]
+        self._need([a for a in self.inlined(args) if a not in inner])
+        if chain is not None and self.open.get(shape) is not chain:  # something else needed it closed
+            self._need(inner)
+        self.open.setdefault(shape, Chain(shape)).rows[i] = None
+        self._own(i)
+
+    def inlined(self, args: Sequence[int]) -> list[int]:
+        """Arguments, comparisons replaced by their own."""
+        found = []
+        for a in args:
+            found += self.inlined(self.tape.rows[a][1:]) if self.is_mask(a) and self.tape.rows[a][0] >= 0 else [a]
+        return found
+
+    def _sum(self, i: int, x: int, given: dict[str, Any]) -> None:
+        if self.number(x) is not None or self.is_mask(x):
+            raise DeclinedError("a sum of a constant or of truth values")
+        self._own(i)
+        shape = self.tape.shape(x)
+        if math.prod(self.tape.shape(i)) == 1:
+            chain = self.open.get(shape)
+            if chain is None or x not in chain.rows:
+                self._need([x])
+                chain = self.open.setdefault(shape, Chain(shape))
+            chain.sums.append(i)
+            return
+        (root, view), _ = self._apart(x, given)
+        self._need([x])
+        self.jobs.append(Matrices(i, None, (root, view.T), self.held[i][1].reshape(1, -1), None))
+
+    def _apart(self, x: int, given: dict[str, Any]) -> tuple[Held, int]:
+        """A view of a row as a matrix whose rows are reduced, and their length."""
+        root, view = self.held[x]
+        axis = given.get("axis")
+        axes = range(view.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+        gone = sorted(int(a) % view.ndim for a in axes)
+        stay = [k for k in range(view.ndim) if k not in gone]
+        count = math.prod(view.shape[k] for k in gone)
+        apart = view.transpose(*stay, *gone).reshape(-1, count)
+        if not np.may_share_memory(apart, view):
+            raise DeclinedError("a sum along axes that do not lie together")
+        return (root, apart), count
+
+    # --- products ---------------------------------------------------------------------------------------------------
+
+    def _product_to_start(self, i: int) -> tuple[int, int] | None:
+        """For a sum of a product and something else: the product and the other, if nothing else needs the product."""
+        if self.names.get(i) != "add" or not self.tape.shape(i):
+            return None
+        row, shape = self.tape.rows[i], self.tape.shape(i)
+        for term, other in (row[1:], row[:0:-1]):
+            product = term
+            moved: list[int] = []
+            while self.names.get(product) in VIEWS and self._serves_only(product, moved[-1] if moved else i):
+                moved.append(product)
+                product = self.tape.rows[product][1]
+            if (
+                self.names.get(product) == "matmul"
+                and self._serves_only(product, moved[-1] if moved else i)
+                and math.prod(self.tape.shape(product)) == math.prod(shape)
+                and self.tape.shape(term) == shape
+                and self.number(other) is None
+            ):
+                self.moved[i] = moved
+                return product, other
+        return None
+
+    def _serves_only(self, i: int, user: int) -> bool:
+        return self.users[i] == [user] and i not in self.roots
+
+    def _matmul(self, i: int, product: int, start: int | None) -> None:
+        """The product in row i, with what it starts from."""
+        tape = self.tape
+        args = tape.rows[product][1:]
+        if any(self.number(a) is not None or self.is_mask(a) for a in args):
+            raise DeclinedError("a product with a constant or with truth values")
+        self._need([*args, start] if start is not None else args)
+        (a_root, a), (b_root, b) = (self.held[k] for k in args)
+        if max(a.ndim, b.ndim) > 2:
+            raise DeclinedError("products of more than two axes")
+        self._own(i)
+        a = a if a.ndim == 2 else a[None, :]
+        b = b if b.ndim == 2 else b[:, None]
+        size = (a.shape[0], b.shape[1])
+        order = np.arange(math.prod(size)).reshape(tape.shape(product))  # the place of each number of the product in i
+        for view in reversed(self.moved.get(i, ())):
+            order = VIEWS[self.names[view]](order, tape.operation(tape.rows[view][0])[1])
+        places = np.argsort(order, axis=None).reshape(size)
+        c = self._strided(i, self.held[i][1], places)
+        begin = None
+        if start is not None:
+            origin, lying = self.held[start]
+            begin = origin, self._strided(origin, lying, offsets_of(lying, tape.shape(i)).ravel()[places])
+        in_order = c.strides[1] == 8 or c.strides[0] != 8
+        if c.shape[0] >= 4 and (c.shape[1] < 4 or not in_order):  # vectors along what is long, and in order
+            (a_root, a), (b_root, b), c = (b_root, b.T), (a_root, a.T), c.T
+            begin = begin and (begin[0], begin[1].T)
+        self.jobs.append(Matrices(i, (a_root, a), (b_root, b), c, begin))
+
+    # --- results ----------------------------------------------------------------------------------------------------
+
+    def _return(self) -> None:
+        """Where roots are: a computed row lies in its segment of the results; others are copied there."""
+        self.returned: dict[int, int] = {}  # a computed row → the root that it is
+        for k, r in enumerate(self.roots):
+            if self.is_mask(r):
+                raise DeclinedError("a result that is a truth value")
+            if (number := self.number(r)) is not None:
+                self.jobs.append(Fill(k, number))
+                continue
+            root, view = self.held[r]
+            self.stored.add(root)
+            whole = view.flags.c_contiguous and view.size == self.held[root][1].size
+            if k < self.whole and whole and root not in self.inputs and root not in self.returned:
+                self.returned[root] = k
+            else:
+                self.jobs.append(Copy(r, (root, view), k))
