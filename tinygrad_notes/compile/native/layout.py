@@ -39,6 +39,7 @@ class Layout:
         written: The buffers that it writes to.
         crossing: Value → slot, for values that are used in another part than their own.
         sums: Total over lanes → its slot in the first copy, and how many slots on the next copy's is.
+        direct: Whether there is one vector only, whose sums are stored as they are.
         copies: So many vectors are summed side by side: one sum waits for its last addition.
         staged: Load, store or total → slot, which stands in for the buffer when lanes fill no vector.
         dump: The slot for what nobody reads.
@@ -47,6 +48,7 @@ class Layout:
     number: int
     stage: Stage
     element: str
+    shared: bool
     width: int = field(init=False)
     parts: list[range] = field(init=False)
     written: set[int] = field(init=False)
@@ -54,6 +56,7 @@ class Layout:
     staged: dict[int, int] = field(default_factory=dict)
     sums: dict[int, tuple[int, int]] = field(default_factory=dict)
     copies: int = 1
+    direct: bool = False
     dump: int = field(init=False)
     slots: int = 0
 
@@ -63,10 +66,14 @@ class Layout:
         self.parts = [range(k, min(k + PART, len(code))) for k in range(0, len(code), PART)] or [range(0)]
         self.written = {place.buffer for e in code if e[0] in ("store", "total") and (place := access(e))}
         self._place_crossing()
+        sums = [(e[2], e[3]) for e in code if e[0] == "total" and not e[5]]
+        alone = len(set(sums)) == len(sums) == sum(e[0] == "total" for e in code)
+        single = self.stage.rows == 1 and self.stage.lanes == self.width > 1
+        self.direct = alone and single and not self.shared
         over_lanes = [totals for place, totals in totals_by_place(self.stage).items() if not place.lane_stride]
         if over_lanes and len(code) <= SHORT and self.stage.lanes >= 2 * COPIES * self.width:
             self.copies = COPIES
-        for totals in over_lanes:
+        for totals in over_lanes if not self.direct else ():
             self.sums |= {k: (self.new_slot(), len(totals)) for k in totals}
             self.slots += (self.copies - 1) * len(totals)
         for k, entry in enumerate(code):
@@ -97,7 +104,7 @@ class Layout:
                 [self.stage.code[k][3] for k in ks],
             )
             for place, ks in totals_by_place(self.stage).items()
-            if not place.lane_stride
+            if not place.lane_stride and not self.direct
         }
 
     @property
@@ -107,8 +114,8 @@ class Layout:
 
     @property
     def has_totals(self) -> bool:
-        """Whether the stage sums anything."""
-        return any(entry[0] == "total" for entry in self.stage.code)
+        """Whether the stage adds to anything."""
+        return not self.direct and any(entry[0] == "total" for entry in self.stage.code)
 
     @property
     def tail(self) -> int:

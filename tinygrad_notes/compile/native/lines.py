@@ -182,6 +182,14 @@ class Lines:
         """The number in one place."""
         return vector if self.width == 1 else self.value(f"extractelement {self.number} {vector}, i64 {place}")
 
+    def total(self, vector: str) -> str:
+        """The sum of the numbers in all places, in any order."""
+        if self.width == 1:
+            return vector
+        name = f"@llvm.vector.reduce.fadd.{self.suffix}f{8 * BYTES[self.element]}"
+        self.module.declarations.add(f"declare {self.element} {name}({self.element}, {self.number})")
+        return self.value(f"call reassoc {self.element} {name}({self.element} 0.0, {self.number} {vector})")
+
     def broadcast(self, number: str) -> str:
         """A vector that holds one number in all places."""
         if self.width == 1:

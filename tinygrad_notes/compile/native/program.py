@@ -57,7 +57,7 @@ class Program(Functions):
         super().__init__(Module(), element)
         self.shared = shared
         self.layouts = [
-            ProductLayout(number, stage, element) if isinstance(stage, Product) else Layout(number, stage, element)
+            ProductLayout(number, stage, element) if isinstance(stage, Product) else Layout(number, stage, element, shared)
             for number, stage in enumerate(stages)
         ]
         for layout in self.layouts:
@@ -251,10 +251,7 @@ class Program(Functions):
                 if lanes < w.width:
                     there = ", ".join(f"i1 {str(lane < lanes).lower()}" for lane in range(w.width))
                     total = w.select(f"<{there}>", total, w.constant(0.0))
-                if w.width > 1:
-                    name = f"@llvm.vector.reduce.fadd.{w.suffix}f{8 * BYTES[w.element]}"
-                    self.module.declarations.add(f"declare {w.element} {name}({w.element}, {w.number})")
-                    total = w.value(f"call reassoc {w.element} {name}({w.element} 0.0, {w.number} {total})")
+                total = w.total(total)
                 offset = self.item(w, table, kind, j)
                 code.add_to(w.value(f"getelementptr {w.element}, ptr {base}, i64 {offset}", "at"), total)
 

@@ -205,7 +205,9 @@ class VectorCode:
         w, value = self.w, self.operand(self.layout.stage.code[k][1])
         place = access(self.layout.stage.code[k])
         assert place is not None
-        if k in self.layout.sums:
+        if self.layout.direct:
+            w.line(f"store {w.element} {w.total(value)}, ptr {self.pointer('total', place)}")
+        elif k in self.layout.sums:
             first, step = self.layout.sums[k]
             slot = first + self.copy * step
             self.store_slot(w.value(f"fadd contract {w.number} {self.load_slot(slot)}, {value}"), slot)
