@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import tinygrad_notes as tn
 from tinygrad_notes.calculus import tree_leaves
-from tinygrad_notes.compile import compile
+from tinygrad_notes.compile import compile, entries
 
 BACKENDS = ["llvm", "numpy", "python", "auto"]
 random = np.random.default_rng(0)
@@ -197,7 +197,8 @@ def test_debug_looks_into_gradients() -> None:
         compile(tn.grad(tn.sqrt), debug=True)(0.0)
 
 
-def test_threads_give_the_same_numbers() -> None:
+def test_threads_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "SHARED", 0)
     w, x, t = random.normal(size=2), random.normal(size=(501, 2)), random.normal(size=501)
     f = tn.value_and_grad(lambda w, x, t: tn.sum(tn.vmap(one, in_axes=(None, 0, 0))(w, x, t)))
     program = compile(f, threads=2)

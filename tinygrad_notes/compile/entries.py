@@ -8,6 +8,9 @@ from typing import Any
 from .native import Product, Stage
 from .native.primitives import MASK, NUMBER, PRIMITIVES
 
+SHARED = 15_000_000
+"""The fewest operations of a program that several threads run together: half a millisecond of one."""
+
 
 def closing(out: int, flag: int, feedback: Sequence[tuple[int, int, int]], guarded: bool) -> list[Stage]:
     """The last stages: whether all results are finite, and results that become the next step's inputs.
@@ -34,6 +37,11 @@ def closing(out: int, flag: int, feedback: Sequence[tuple[int, int, int]], guard
             value = code.entry("where", fine, value, code.entry("load", place, 0, 0, 1, 0))
         code.put("store", value, place, 0, 0, 1, 0)
     return [*stages, *(Stage(lanes=n, code=code.entries) for n, code in fed.items())]
+
+
+def worth_sharing(flops: int) -> bool:
+    """Whether several threads are quicker: they wait for each other after every stage, and for the processor."""
+    return flops >= SHARED
 
 
 def padded(count: int) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .entries import Code, closing, describe, padded
+from .entries import Code, closing, describe, padded, worth_sharing
 from .loops import Slice
 from .lower import lower
 from .native import Stage, build
@@ -95,6 +95,7 @@ class LaneProgram:
             raise DeclinedError(f"{self.instructions} instructions")
         moves = ("load", "store", "gather", "constant")
         self.flops = sum(s.lanes * sum(e[0] not in moves for e in s.code) for s in self.stages)
+        shared = shared and worth_sharing(self.flops)
         desk = None if shared else (self.out, self.flag if roller.source.pulls else None)
         self.native = build(self.stages, self.first_index + len(self.indices), shared=shared, desk=desk)
 

@@ -148,7 +148,7 @@ class PythonPlan:
 
 
 class NativePlan:
-    """Native code; bound to the arrays it was called with last."""
+    """Native code; bound to the arrays it was called with last. Small programs run on one thread."""
 
     backend = "llvm"
 
@@ -161,7 +161,8 @@ class NativePlan:
         feedback: Feedback = (),
         stacked: int = 0,
     ) -> None:
-        self.tape, self.roots, self.threads, self.program = tape, roots, threads, program
+        self.tape, self.roots, self.program = tape, roots, program
+        self.threads = threads = threads if program.native.shared else 1
         self.in_place = self.feeds = False
         self.fed = [what for _, what in feedback if what in program.inputs]
         self.inputs, self.instructions, self.flops = program.inputs, program.instructions, program.flops

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..entries import closing, describe
+from ..entries import closing, describe, worth_sharing
 from ..loops import Slice
 from ..lower import lower
 from ..native import Product, Stage, build
@@ -60,6 +60,7 @@ class DenseProgram:
         self.stages = [*written.stages, *closing(self.out, self.flag, places, guarded)]
         self.instructions = sum(len(s.code) or 1 for s in self.stages)
         self.flops = sum(map(_flops, self.stages))
+        shared = shared and worth_sharing(self.flops)
         desk = None if shared else (self.out, self.flag if guarded else None)
         self.stacked = stacked
         self.native = build(self.stages, self.kept + 1 + stacked, shared=shared, desk=desk)

@@ -56,10 +56,12 @@ class Program(Functions):
     def __init__(self, stages: Sequence[Stage | Product], element: str, shared: bool) -> None:
         super().__init__(Module(), element)
         self.shared = shared
-        self.layouts = [
-            ProductLayout(number, stage, element) if isinstance(stage, Product) else Layout(number, stage, element, shared)
-            for number, stage in enumerate(stages)
-        ]
+        self.layouts: list[Layout | ProductLayout] = []
+        for number, stage in enumerate(stages):
+            if isinstance(stage, Product):
+                self.layouts.append(ProductLayout(number, stage, element))
+            else:
+                self.layouts.append(Layout(number, stage, element, shared))
         for layout in self.layouts:
             if isinstance(layout, ProductLayout):
                 self.product(layout)
