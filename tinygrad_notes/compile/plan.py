@@ -164,7 +164,8 @@ class NativePlan:
         self.tape, self.roots, self.program = tape, roots, program
         self.threads = threads = threads if program.native.shared else 1
         self.in_place = self.feeds = False
-        self.fed = [what for _, what in feedback if what in program.inputs]
+        self.feedback = [what for _, what in feedback]
+        self.fed = [what for what in self.feedback if what in program.inputs]
         self.inputs, self.instructions, self.flops = program.inputs, program.instructions, program.flops
         self.out, self.kept = (np.zeros(max(n, 1)) for n in program.sizes)
         whole = len(roots) - stacked
@@ -201,7 +202,7 @@ class NativePlan:
     def _lay_out(self) -> None:
         """Make the quick way in, for the arrays that are bound: they are read and written where they are."""
         self.desk = None
-        if self.quick and self.bound and self.feeds == bool(self.fed):
+        if self.quick and self.bound and self.feeds == bool(self.feedback):
             memory = self.step.memory  # type: ignore[union-attr]  # a function carries it
             arrays = sum(v is not None and bool(v[2]) for v in self.unfed)
             self.desk = desk.Desk(self.program.native.code, memory.address, MOST, arrays + bool(arrays))
@@ -274,6 +275,7 @@ class NativePlan:
         self.feeds = (
             same
             and bool(self.fed)
+            and len(self.fed) == len(self.feedback)  # an argument that nothing is computed from is not at hand
             and all(ready[self.inputs.index(what)] is arrays[self.inputs.index(what)] for what in self.fed)
         )
         self._lay_out()
