@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tinygrad_notes as tn
@@ -180,6 +180,7 @@ def test_names_as_latex(text, latex):
 
 
 @given(st.text(max_size=20))
+@example("\\")
 def test_any_name_can_be_set(text):
     pytest.importorskip("ziamath")
     picture = draw(Value(1.0, name=text), tex=True)

@@ -154,6 +154,8 @@ def formula(latex: str) -> Formula | None:
         return None
     finally:
         ziamath.config.svg2 = before
+    if "</svg>" not in svg:  # empty: nothing of it is in the font
+        return None
     x, y, width, height = map(float, re.findall(r'viewBox="([^"]+)"', svg)[0].split())
     inside = svg[svg.index(">") + 1 : svg.rindex("</svg>")]
     return Formula(inside.replace(' fill="black"', ""), x, y, width, height)
