@@ -174,6 +174,24 @@ def test_what_cannot_be_donated_is_refused() -> None:
 
 
 @pytest.mark.parametrize("backend", ["llvm", "numpy", "python", "auto"])
+def test_a_donated_result_that_is_returned_once_more(backend: str) -> None:
+    """It is an array of its own there."""
+
+    def step(p: Any, x: Any) -> Any:
+        new = p[0] * 2 + x
+        return [new], {"again": new, "first": new[0], "flat": tn.reshape(new, shape=(-1,))}
+
+    p, x = [np.ones(3)], np.arange(3.0)
+    program = compile(step, donate=0, backend=backend)
+    for _ in range(3):
+        expected = 2 * p[0] + x
+        _, found = program(p, x)
+        close([p[0], found["again"], found["flat"], found["first"]], [expected, expected, expected, expected[0]])
+        assert not np.may_share_memory(found["again"], p[0])
+        assert not np.may_share_memory(found["flat"], found["again"])
+
+
+@pytest.mark.parametrize("backend", ["llvm", "numpy", "python", "auto"])
 @pytest.mark.parametrize(
     "step",
     [

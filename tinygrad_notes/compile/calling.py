@@ -213,6 +213,7 @@ class _Returned:
         self.before: list[str] = []
         self.split: dict[int, str] = {}
         self.whole: set[int] = set()
+        self.written: dict[int, str] = {}
 
     def lines(self, tree: Any) -> list[str]:
         """What is to be done before, and the return."""
@@ -226,10 +227,14 @@ class _Returned:
             if x.result is None:
                 return arguments.bind(x.plain)
             y = self.read(x.result)
-            if x.into is not None:
+            if x.into is not None:  # of a tree these come first
                 if y != "None":
                     self.before.append(f"if not plan.in_place: copyto({x.into}, {y})")
+                self.written[x.result] = x.into
                 return x.into
+            if x.result in self.written:  # returned once more, beside the donated array
+                y = self.written[x.result]
+                self.whole.add(x.result)
             if x.offset is None:
                 if x.result in self.whole:  # returned twice, it is two arrays
                     return f"copied({y})"
