@@ -54,9 +54,10 @@ class ArrayProgram:
 
     def __init__(self, tape: Tape, roots: Sequence[int], fuse: bool = False, read: Sequence[int] = ()) -> None:
         if fuse:
-            from .fused import FUSED, LEAST, Kernel, bound
+            from .entries import COMPUTED
+            from .fused import LEAST, Kernel, bound
 
-            self.make_kernel, self.bound, self.fused, self.least = Kernel, bound, FUSED, LEAST
+            self.make_kernel, self.bound, self.fused, self.least = Kernel, bound, COMPUTED, LEAST
         self.fuse = fuse
         self.tape, self.roots = lower(tape, roots, known=self.fused if fuse else UFUNCS.keys(), products=not fuse)
         self.read = {row for row, root in zip(self.roots, roots, strict=True) if root in read}

@@ -2,14 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from .native import Product, Stage
-from .native.primitives import MASK, NUMBER, PRIMITIVES
+import numpy as np
 
+from .lower import lower
+from .native import Product, Stage, build
+from .native.primitives import MASK, NUMBER, PRIMITIVES
+from .roll import Roller
+
+COMPUTED = {*PRIMITIVES} - {"sigmoid", "softplus"}  # these by their rows: σ(x) and σ(-x) share an exponential
+"""The ops that native code computes as they are."""
 SHARED = 15_000_000
-"""The fewest operations of a program that several threads run together: half a millisecond of one."""
+"""The fewest operations of a program that several threads run together, half a millisecond of one: they wait for each
+other after every stage, and for the processor."""
+
+
+class StageProgram:
+    """A program as stages of native code.
+
+    Args:
+        roller: what rolls it up.
+        roots: the rows to return, of the traced tape.
+        known: names of ops that stay whole.
+
+    Attributes:
+        inputs: what the arrays are that it takes, in the order of the buffers; `out` and `kept`, what each step
+            returns, and the indices follow.
+        sizes: of `out` and `kept`, in numbers.
+        segments: where in `out` the numbers of each root are: offset and count.
+        flag: the place in `out` that is 0 if all of the results are finite.
+        instructions, flops: see `Stats`.
+        native: the machine code.
+    """
+
+    inputs: list[Any]
+    sizes: list[int]
+    segments: list[tuple[int, int]]
+    flag: int
+
+    def __init__(self, roller: Roller, roots: Sequence[int], known: Collection[str]) -> None:
+        rows = [roller.index(r, as_number=True) for r in roots]
+        self.tape, self.roots = lower(roller.tape, rows, known=known)
+        self.guarded = bool(roller.source.pulls)
+        self.indices: list[np.ndarray[Any, Any]] = []
+
+    def finish(
+        self, stages: Sequence[Stage | Product], feedback: Sequence[tuple[int, Any]], stacked: int, shared: bool
+    ) -> None:
+        """Compile the stages, and those that every program ends with."""
+        out = len(self.inputs)
+        places = [(*self.segments[k], self.inputs.index(what)) for k, what in feedback if what in self.inputs]
+        self.stages = [*stages, *closing(out, self.flag, places, self.guarded)]
+        self.stacked = stacked
+        self.instructions = sum(len(s.code) or 1 for s in self.stages)
+        self.flops = sum(map(_flops, self.stages))
+        shared = shared and self.flops >= SHARED
+        desk = None if shared else (out, self.flag if self.guarded else None)
+        self.native = build(self.stages, out + 2 + stacked + len(self.indices), shared=shared, desk=desk)
+
+    @property
+    def source(self) -> str:
+        """The stages, a line for each product and each entry."""
+        names = [f"input{k}" for k in range(len(self.inputs))] + ["out", "kept"]
+        names += [f"stack{k}" for k in range(self.stacked)] + [f"index{k}" for k in range(len(self.indices))]
+        return describe(self.stages, names)
+
+
+def _flops(stage: Stage | Product) -> int:
+    if isinstance(stage, Product):
+        return (2 if stage.a else 1) * stage.rows * stage.lanes * stage.inner
+    moves = ("load", "store", "gather", "constant")
+    return stage.rows * stage.lanes * sum(e[0] not in moves for e in stage.code)
 
 
 def closing(out: int, flag: int, feedback: Sequence[tuple[int, int, int]], guarded: bool) -> list[Stage]:
@@ -37,11 +102,6 @@ def closing(out: int, flag: int, feedback: Sequence[tuple[int, int, int]], guard
             value = code.entry("where", fine, value, code.entry("load", place, 0, 0, 1, 0))
         code.put("store", value, place, 0, 0, 1, 0)
     return [*stages, *(Stage(lanes=n, code=code.entries) for n, code in fed.items())]
-
-
-def worth_sharing(flops: int) -> bool:
-    """Whether several threads are quicker: they wait for each other after every stage, and for the processor."""
-    return flops >= SHARED
 
 
 def padded(count: int) -> int:

@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 
 from .native import Stage, build
-from .native.primitives import PRIMITIVES
 from .tape import CONSTANT, Tape
 
-FUSED = {*PRIMITIVES, "where"} - {"number", "sigmoid", "softplus"}  # by their rows: σ(x) and σ(-x) share an exponential
 LEAST = 512
 """The fewest elements for which a kernel is made: below, NumPy's own call is as quick."""
 

@@ -14,18 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from .entries import Code, closing, describe, padded, worth_sharing
+from .entries import COMPUTED, Code, StageProgram, padded
 from .loops import Slice
-from .lower import lower
-from .native import Stage, build
+from .native import Stage
 from .native.primitives import NUMBER, PRIMITIVES
-from .roll import Roller, number_of
+from .roll import Roller
 from .tape import ASSEMBLED, CONSTANT, ELEMENT, INPUT, LANES, DeclinedError
-from .trace import Traced
 
 SUMS = {"sum", "sum_to"}
 SAME = {"reshape", "broadcast_to", "expand_dims", "squeeze"}
-KNOWN = {*PRIMITIVES, *SUMS, "where"} - {"sigmoid", "softplus"}  # by their rows: σ(x) and σ(-x) share an exponential
+KNOWN = COMPUTED | SUMS
 LONGEST = 40_000
 """The most entries of straight-line code; more take longer to compile than they are worth."""
 
@@ -33,7 +31,7 @@ Place = tuple[int, int]
 """A buffer and an offset in it."""
 
 
-class LaneProgram:
+class LaneProgram(StageProgram):
     """A rolled scalar program as native code.
 
     Args:
@@ -43,12 +41,6 @@ class LaneProgram:
             over those of the input.
         stacked: how many of the last roots have a part for each step, in buffers of their own after `kept`.
         shared: whether several threads run it.
-
-    Attributes:
-        inputs: what the arrays are that it takes, in the order of the buffers; `out` and `kept` and the indices follow.
-        sizes: of `out` and `kept`, in numbers.
-        segments: where in `out` the numbers of each root are: offset and count.
-        flag: the place in `out` that is 0 if all of the results are finite.
 
     Raises:
         DeclinedError: it holds something that lanes cannot compute, or it is too long.
@@ -62,9 +54,7 @@ class LaneProgram:
         stacked: int = 0,
         shared: bool = False,
     ) -> None:
-        found = [number_of(roller.row(r)) for r in roots]
-        rows = [y.index if isinstance(y, Traced) else roller.tape.constant(y) for y in found]
-        self.tape, self.roots = lower(roller.tape, rows, known=KNOWN)
+        super().__init__(roller, roots, KNOWN)
         self.live = self.tape.live(self.roots)
         self.inputs = [self.tape.inputs[self.tape.rows[i][1]] for i in self.live if self.tape.rows[i][0] == INPUT]
         memory = [i for i in self.live if self.tape.rows[i][0] == INPUT]
@@ -72,7 +62,6 @@ class LaneProgram:
         self.base: dict[int, Place] = {i: (k, 0) for k, i in enumerate(memory)}  # of arrays in memory
         self.stacks = list(range(self.kept + 1, self.kept + 1 + stacked))
         self.first_index = self.kept + 1 + stacked
-        self.indices: list[np.ndarray[Any, Any]] = []
         self.sizes = [0, 0]
         # How far a step goes on in a buffer: by the part of the step.
         self.strides = {
@@ -87,17 +76,11 @@ class LaneProgram:
         self._allot()
         self._timetable()
         self._write()
-        self.stages = [Stage(lanes=n, code=c.entries) for (_, n), c in sorted(self.code.items()) if c.entries]
-        places = [(*self.segments[k], self.inputs.index(what)) for k, what in feedback if what in self.inputs]
-        self.stages += closing(self.out, self.flag, places, bool(roller.source.pulls))
-        self.instructions = sum(len(s.code) for s in self.stages)
-        if self.instructions > LONGEST:
-            raise DeclinedError(f"{self.instructions} instructions")
-        moves = ("load", "store", "gather", "constant")
-        self.flops = sum(s.lanes * sum(e[0] not in moves for e in s.code) for s in self.stages)
-        shared = shared and worth_sharing(self.flops)
-        desk = None if shared else (self.out, self.flag if roller.source.pulls else None)
-        self.native = build(self.stages, self.first_index + len(self.indices), shared=shared, desk=desk)
+        stages = [Stage(lanes=n, code=c.entries) for (_, n), c in sorted(self.code.items()) if c.entries]
+        instructions = sum(len(s.code) for s in stages)
+        if instructions > LONGEST:
+            raise DeclinedError(f"{instructions} instructions")
+        self.finish(stages, feedback, stacked, shared)
 
     # --- what a row is ----------------------------------------------------------------------------------------------
 
@@ -342,12 +325,3 @@ class LaneProgram:
             raise DeclinedError("numbers picked irregularly from the part of a step")
         self.indices.append(np.ascontiguousarray(offsets + base, np.int64))
         return code.entry("gather", buffer, self.first_index + len(self.indices) - 1, 0)
-
-    # --- text -------------------------------------------------------------------------------------------------------
-
-    @property
-    def source(self) -> str:
-        """The stages, a line for each entry."""
-        names = [f"input{k}" for k in range(self.out)] + ["out", "kept"]
-        names += [f"stack{k}" for k in range(len(self.stacks))] + [f"index{k}" for k in range(len(self.indices))]
-        return describe(self.stages, names)

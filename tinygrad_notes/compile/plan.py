@@ -19,12 +19,10 @@ from .calling import Leaf
 from .expand import is_scalar, written_out
 from .irregular import LARGE, TablePlan, is_irregular
 from .looping import ChainPlan
-from .native import desk
 from .results import MOST, Results
 from .roll import Roller
 from .scalars import ScalarProgram
 from .tape import LOOP, DeclinedError, Tape
-from .trace import Traced
 
 if TYPE_CHECKING:
     from .dense import DenseProgram
@@ -108,7 +106,7 @@ class NumPyPlan:
         self.tape, self.roots = tape, roots
         self.backend = "llvm" if fuse else "numpy"
         roller = Roller(tape, roots, careful=careful, deep=True)
-        rows = [_index(roller, roller.row(r)) for r in roots]
+        rows = [roller.index(r) for r in roots]
         donated = [rows[k] for k, what in feedback if isinstance(what, Leaf)]  # results are copied over the arguments
         self.program = ArrayProgram(roller.tape, rows, fuse, donated)
         self.source, self.inputs = self.program.source, self.program.inputs
@@ -161,6 +159,8 @@ class NativePlan:
         feedback: Feedback = (),
         stacked: int = 0,
     ) -> None:
+        from .native.desk import POSSIBLE
+
         self.tape, self.roots, self.program = tape, roots, program
         self.threads = threads = threads if program.native.shared else 1
         self.in_place = self.feeds = False
@@ -188,7 +188,7 @@ class NativePlan:
         self.step: Callable[..., None] | None = None
         self.looping: tuple[list[Any], list[Any], Callable[..., None]] | None = None
         self.careful = Careful(self)
-        self.quick = desk.POSSIBLE and threads == 1 and not stacked and not self.casts and self.flops <= QUICK
+        self.quick = POSSIBLE and threads == 1 and not stacked and not self.casts and self.flops <= QUICK
 
     @property
     def source(self) -> str:
@@ -201,11 +201,13 @@ class NativePlan:
 
     def _lay_out(self) -> None:
         """Make the quick way in, for the arrays that are bound: they are read and written where they are."""
+        from .native.desk import Desk
+
         self.desk = None
         if self.quick and self.bound and self.feeds == bool(self.feedback):
             memory = self.step.memory  # type: ignore[union-attr]  # a function carries it
             arrays = sum(v is not None and bool(v[2]) for v in self.unfed)
-            self.desk = desk.Desk(self.program.native.code, memory.address, MOST, arrays + bool(arrays))
+            self.desk = Desk(self.program.native.code, memory.address, MOST, arrays + bool(arrays))
             self.results[0] = self._store(self.unfed, self.desk)
             if not arrays:
                 self.desk.add(self.out.copy(), [])
@@ -388,10 +390,6 @@ def _has_llvm(backend: str) -> bool:
     if backend == "llvm" and not found:
         raise ModuleNotFoundError("compile: backend='llvm' needs llvmlite: pip install 'tinygrad_notes[fast]'.")
     return found
-
-
-def _index(roller: Roller, y: Any) -> int:
-    return y.index if isinstance(y, Traced) else roller.tape.constant(y)
 
 
 def _cast(x: Any, dtype: np.dtype[Any]) -> Any:

@@ -143,6 +143,12 @@ class Roller:
         """The symbol (or number) on the new tape of a row of the old one."""
         return self._run(index)
 
+    def index(self, root: int, as_number: bool = False) -> int:
+        """The row on the new tape of a row of the old one; a truth value as 0 or 1 if that is asked for."""
+        y = self.row(root)
+        y = number_of(y) if as_number else y
+        return y.index if isinstance(y, Traced) else self.tape.constant(y)
+
     def many(self, indices: Ids) -> Any:
         """The array of many rows of one class."""
         return self._run(self._key(indices))

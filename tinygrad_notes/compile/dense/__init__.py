@@ -11,22 +11,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from ..entries import closing, describe, worth_sharing
+from ..entries import COMPUTED, StageProgram
 from ..loops import Slice
-from ..lower import lower
-from ..native import Product, Stage, build
-from ..roll import Roller, number_of
-from ..trace import Traced
-from .schedule import KNOWN, Schedule
+from ..roll import Roller
+from .schedule import Schedule
 from .stages import Stages
 
 __all__ = ["DenseProgram"]
 
 
-class DenseProgram:
-    """An array program as native code; what it takes and gives is as of a `LaneProgram`.
+class DenseProgram(StageProgram):
+    """An array program as native code; what it takes and gives is as of every `StageProgram`.
 
     Args:
         roller: what rolls it up, with deep=True.
@@ -45,35 +40,10 @@ class DenseProgram:
         stacked: int = 0,
         shared: bool = False,
     ) -> None:
-        found = [number_of(roller.row(r)) for r in roots]
-        rows = [y.index if isinstance(y, Traced) else roller.tape.constant(y) for y in found]
-        self.tape, self.roots = lower(roller.tape, rows, known=KNOWN)
+        super().__init__(roller, roots, COMPUTED)
         schedule = Schedule(self.tape, self.roots, len(self.roots) - stacked)
         self.inputs = [self.tape.inputs[self.tape.rows[i][1]] for i in schedule.inputs]
         parts = {k: i for k, i in enumerate(schedule.inputs) if isinstance(self.inputs[k], Slice)}
         written = Stages(schedule, {k: math.prod(self.tape.shape(i)) for k, i in parts.items()})
-        self.out, self.kept, self.flag = written.out, written.kept, written.flag
-        self.sizes, self.segments = written.sizes, written.segments
-        self.indices: list[np.ndarray[Any, Any]] = []
-        places = [(*self.segments[k], self.inputs.index(what)) for k, what in feedback if what in self.inputs]
-        guarded = bool(roller.source.pulls)
-        self.stages = [*written.stages, *closing(self.out, self.flag, places, guarded)]
-        self.instructions = sum(len(s.code) or 1 for s in self.stages)
-        self.flops = sum(map(_flops, self.stages))
-        shared = shared and worth_sharing(self.flops)
-        desk = None if shared else (self.out, self.flag if guarded else None)
-        self.stacked = stacked
-        self.native = build(self.stages, self.kept + 1 + stacked, shared=shared, desk=desk)
-
-    @property
-    def source(self) -> str:
-        """The stages, a line for each product and each entry."""
-        names = [f"input{k}" for k in range(self.out)] + ["out", "kept"] + [f"stack{k}" for k in range(self.stacked)]
-        return describe(self.stages, names)
-
-
-def _flops(stage: Stage | Product) -> int:
-    if isinstance(stage, Product):
-        return (2 if stage.a else 1) * stage.rows * stage.lanes * stage.inner
-    moves = ("load", "store", "gather", "constant")
-    return stage.rows * stage.lanes * sum(e[0] not in moves for e in stage.code)
+        self.sizes, self.segments, self.flag = written.sizes, written.segments, written.flag
+        self.finish(written.stages, feedback, stacked, shared)

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..native.primitives import PRIMITIVES
+from ..entries import COMPUTED
 from ..tape import CONSTANT, ELEMENT, INPUT, LANES, DeclinedError, Tape
 from .jobs import Chain, Copy, Fill, Fold, Held, Job, Matrices, View, offset_of, offsets_of
 
-KNOWN = {*PRIMITIVES, "where"} - {"sigmoid", "softplus"}  # by their rows: σ(x) and σ(-x) share an exponential
 LEAST = 2_000
 """The fewest multiplications of the largest product: below, lanes in straight-line code are quicker."""
 MOST = 20_000_000
@@ -81,7 +80,7 @@ class Schedule:
                 raise DeclinedError("an array without elements")
             if dtype not in (np.float64, np.bool) and not (code == INPUT and dtype.kind in "iu"):
                 raise DeclinedError(f"numbers of {dtype}")
-            if dtype.kind == "b" and (code < 0 or self.names[i] not in KNOWN):
+            if dtype.kind == "b" and (code < 0 or self.names[i] not in COMPUTED):
                 raise DeclinedError("truth values that are given or moved")
             if code < 0:
                 if code not in (INPUT, CONSTANT, ELEMENT, LANES):
@@ -127,14 +126,8 @@ class Schedule:
 
     def _schedule(self) -> None:
         tape = self.tape
-        self.moved: dict[int, list[int]] = {}  # the views between a product and the sum that takes it in
-        self.started: dict[int, tuple[int, int]] = {}  # a sum with a product → the product, and what it starts from
-        inside = set()
-        for i in self.live:
-            found = self._product_to_start(i)
-            if found is not None:
-                self.started[i] = found
-                inside |= {found[0], *self.moved[i]}
+        started = {i: found for i in self.live if (found := self._product_to_start(i)) is not None}
+        inside = {k for product, _, moved in started.values() for k in (product, *moved)}
         for i in self.live:
             row = tape.rows[i]
             if row[0] == CONSTANT or i in inside:
@@ -143,8 +136,8 @@ class Schedule:
                 self._own(i)
             elif row[0] in (ELEMENT, LANES):
                 self._pick(i, row[1], np.array(row[2]) if row[0] == ELEMENT else tape.offsets[row[2]])
-            elif i in self.started:
-                self._matmul(i, *self.started[i])
+            elif i in started:
+                self._matmul(i, *started[i])
             else:
                 self._row(i, self.names[i], row[1:], tape.operation(row[0])[1])
         self.jobs += self.open.values()
@@ -184,10 +177,10 @@ class Schedule:
                 self._need(args)
                 self._own(i)
                 self.jobs.append(Copy(i, (root, x)))
-        elif name in KNOWN and (not given):
+        elif name in COMPUTED and not given:
             self._join(i, shape, args)
         elif name == "matmul":
-            self._matmul(i, i, None)
+            self._matmul(i, i, None, ())
         elif name == "sum":
             self._sum(i, args[0], given)
         elif name in FOLDS:
@@ -214,7 +207,7 @@ class Schedule:
         """Arguments, comparisons replaced by their own."""
         found = []
         for a in args:
-            found += self.inlined(self.tape.rows[a][1:]) if self.is_mask(a) and self.tape.rows[a][0] >= 0 else [a]
+            found += self.inlined(self.tape.rows[a][1:]) if self.is_mask(a) else [a]
         return found
 
     def _sum(self, i: int, x: int, given: dict[str, Any]) -> None:
@@ -248,8 +241,9 @@ class Schedule:
 
     # --- products ---------------------------------------------------------------------------------------------------
 
-    def _product_to_start(self, i: int) -> tuple[int, int] | None:
-        """For a sum of a product and something else: the product and the other, if nothing else needs the product."""
+    def _product_to_start(self, i: int) -> tuple[int, int, list[int]] | None:
+        """For a sum of a product and something else: the product, the other, and the views that lead from the product
+        to the sum, if nothing else needs the product."""
         if self.names.get(i) != "add" or not self.tape.shape(i):
             return None
         row, shape = self.tape.rows[i], self.tape.shape(i)
@@ -266,15 +260,14 @@ class Schedule:
                 and self.tape.shape(term) == shape
                 and self.number(other) is None
             ):
-                self.moved[i] = moved
-                return product, other
+                return product, other, moved
         return None
 
     def _serves_only(self, i: int, user: int) -> bool:
         return self.users[i] == [user] and i not in self.roots
 
-    def _matmul(self, i: int, product: int, start: int | None) -> None:
-        """The product in row i, with what it starts from."""
+    def _matmul(self, i: int, product: int, start: int | None, moved: Sequence[int]) -> None:
+        """The product in row i, with what it starts from; views lead from the product to i."""
         tape = self.tape
         args = tape.rows[product][1:]
         if any(self.number(a) is not None or self.is_mask(a) for a in args):
@@ -288,7 +281,7 @@ class Schedule:
         b = b if b.ndim == 2 else b[:, None]
         size = (a.shape[0], b.shape[1])
         order = np.arange(math.prod(size)).reshape(tape.shape(product))  # the place of each number of the product in i
-        for view in reversed(self.moved.get(i, ())):
+        for view in reversed(moved):
             order = VIEWS[self.names[view]](order, tape.operation(tape.rows[view][0])[1])
         places = np.argsort(order, axis=None).reshape(size)
         c = self._strided(i, self.held[i][1], places)

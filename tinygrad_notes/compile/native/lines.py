@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 
 BYTES = {"double": 8, "float": 4}
@@ -58,6 +59,14 @@ class Lines:
         self._set_element(element)
         yield
         self._set_element(before)
+
+    def wide(self, width: int) -> Lines:
+        """The same lines, for values that are vectors of another width."""
+        other = copy(self)
+        other.width = width
+        other._set_element(self.element)
+        other.mask, other.suffix = other.of("i1"), f"v{width}" if width > 1 else ""
+        return other
 
     def of(self, element: str) -> str:
         """The type of a vector of these."""

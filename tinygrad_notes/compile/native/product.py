@@ -128,40 +128,24 @@ class ProductCode:
             return base
         return w.value(f"getelementptr {self.element}, ptr {base}, i64 {distance}", "at")
 
-    def kind(self, width: int) -> str:
-        """The type of a vector."""
-        return f"<{width} x {self.element}>" if width > 1 else self.element
-
     def load(self, w: Lines, base: str, stride: int, width: int) -> str:
         """A vector of elements that lie so far apart."""
-        align = BYTES[self.element]
+        w = w.wide(width)
         if stride == 1 or width == 1:
-            return w.value(f"load {self.kind(width)}, ptr {base}, align {align}", "v")
-        vector, kind = "poison", self.kind(width)
+            return w.value(f"load {w.number}, ptr {base}, align {BYTES[self.element]}", "v")
         if not stride:
-            return self.spread(w, w.value(f"load {self.element}, ptr {base}", "x"), width)
-        for k in range(width):
-            x = w.value(f"load {self.element}, ptr {self.at(w, base, k * stride)}", "x")
-            vector = w.value(f"insertelement {kind} {vector}, {self.element} {x}, i64 {k}", "v")
-        return vector
-
-    def spread(self, w: Lines, x: str, width: int) -> str:
-        """A vector of one number."""
-        if width == 1:
-            return x
-        kind = self.kind(width)
-        v = w.value(f"insertelement {kind} poison, {self.element} {x}, i64 0", "v")
-        return w.value(f"shufflevector {kind} {v}, {kind} poison, <{width} x i32> zeroinitializer", "v")
+            return w.broadcast(w.value(f"load {self.element}, ptr {base}", "x"))
+        places = [self.at(w, base, k * stride) for k in range(width)]
+        return w.join([w.value(f"load {self.element}, ptr {at}", "x") for at in places])
 
     def store(self, w: Lines, vector: str, base: str, stride: int, width: int) -> None:
         """Store a vector in elements that lie so far apart."""
-        align = BYTES[self.element]
+        w = w.wide(width)
         if stride == 1 or width == 1:
-            w.line(f"store {self.kind(width)} {vector}, ptr {base}, align {align}")
+            w.line(f"store {w.number} {vector}, ptr {base}, align {BYTES[self.element]}")
             return
         for k in range(width):
-            x = w.value(f"extractelement {self.kind(width)} {vector}, i64 {k}", "x")
-            w.line(f"store {self.element} {x}, ptr {self.at(w, base, k * stride)}")
+            w.line(f"store {self.element} {w.part(vector, k)}, ptr {self.at(w, base, k * stride)}")
 
     def pack(self, w: Lines, panel: Panel, b: str) -> str:
         """Copy the panel's part of b to scratch memory."""
@@ -199,9 +183,9 @@ class ProductCode:
         for r in range(height):
             if stage.a:
                 x = w.value(f"load {self.element}, ptr {self.at(w, pointers['a'], r * stage.a.row_stride)}", "x")
-                spread = {width: self.spread(w, x, width) for _, width in panel.groups}
+                spread = {width: w.wide(width).broadcast(x) for _, width in panel.groups}
             for g, (_, width) in enumerate(panel.groups):
-                kind, term = self.kind(width), vectors[g]
+                kind, term = w.wide(width).number, vectors[g]
                 if stage.a:
                     term = w.value(f"fmul contract {kind} {spread[width]}, {term}", "term")
                 after.append(w.value(f"fadd contract {kind} {sums[r * len(panel.groups) + g]}, {term}", "sum"))
@@ -216,7 +200,7 @@ class ProductCode:
             for what, start, _ in moving
         ]
         phis += [
-            f"{total} = phi {self.kind(width)} [{start}, %{entry}], [{end}, %{name}.inner]"
+            f"{total} = phi {w.wide(width).number} [{start}, %{entry}], [{end}, %{name}.inner]"
             for total, (_, _, width), start, end in zip(sums, cells, begin, after, strict=True)
         ]
         w.lines[head:head] = [f"  {phi}" for phi in phis]
