@@ -383,7 +383,7 @@ def test_methods_and_attributes(kind: Any) -> None:
     assert float(x.exp().log()) == pytest.approx(0.5)
     assert float(x.sum()) == 0.5
     assert "tanh" in dir(x)
-    with pytest.raises(AttributeError, match=rf"{kind.__name__} has no attribute or op 'tanhh'"):
+    with pytest.raises(AttributeError, match="tanhh"):
         x.tanhh()
     with pytest.raises(AttributeError, match="where"):  # no method: its first argument is the condition
         x.where(1, 2)

@@ -205,14 +205,6 @@ class Value(Node):
             elif before is not None:
                 n.grad += before
 
-    def __getattr__(self, name: str) -> Any:
-        # A row of one argument is a method at the speed of an operator.
-        op = ops.TABLE.get(name)
-        if op is None or not op.method or not op.elementwise or op.arity != 1 or op.defaults:
-            return super().__getattr__(name)
-        setattr(Value, name, recorder(op))
-        return getattr(self, name)
-
     def __float__(self) -> float:
         return float(self._now())
 
@@ -355,6 +347,21 @@ def _generate(op: Op) -> Callable[..., Any]:
 
 
 # --- operators --------------------------------------------------------------------------------------------------------
+
+
+def _add_method(op: Op) -> None:
+    """A row of one argument is a method at the speed of an operator."""
+
+    def method(self: Value) -> Any:  # replaces itself by the recorder
+        setattr(Value, op.name, recorder(op))
+        return recorder(op)(self)
+
+    method.__name__, method.__doc__ = op.name, op.__doc__
+    if op.method and op.elementwise and op.arity == 1 and not op.defaults:
+        setattr(Value, op.name, method)
+
+
+ops.for_each_row(_add_method)
 
 
 def _reversed(fast: Callable[..., Any]) -> Callable[[Value, Any], Any]:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import ops
-from ..graph import Node, cotangents, is_node, recorded_by
+from ..graph import cotangents, is_node, recorded_by
 from ..ops import TABLE, Op, shape_of
 from ..ops.arithmetic import BINARY, COMPARISONS, UNARY
 from ..ops.namespaces import BY_TYPE, is_number, numpy_reading
@@ -389,18 +389,6 @@ class Number(Traced, Value):  # type: ignore[misc, override]  # properties in pl
 
     __hash__ = object.__hash__
 
-    def __getattr__(self, name: str) -> Any:
-        op = TABLE.get(name)
-        if op is None or not op.method:
-            raise AttributeError(f"Number has no attribute or op {name!r}.")
-        method = (
-            _unary(op)
-            if op.elementwise and op.arity == 1 and not op.defaults
-            else Node.__getattr__(self, name).__func__
-        )
-        setattr(Number, name, method)
-        return getattr(self, name)
-
     def reshape(self, *shape: Any) -> Any:
         """The number as an array of one element."""
         return ops.reshape(
@@ -570,9 +558,14 @@ for _name, _op in UNARY.items():
 for _name, _op in {"and": ops.logical_and, "or": ops.logical_or}.items():
     setattr(Number, f"__{_name}__", lambda a, b, _op=_op: _op(a, b))
     setattr(Number, f"__r{_name}__", lambda a, b, _op=_op: _op(b, a))
-for _op in TABLE.values():
-    if _op.method and _op.elementwise and _op.arity == 1 and not _op.defaults:
-        setattr(Number, _op.name, _unary(_op))
+
+
+def _add_method(op: Op) -> None:
+    if op.method and op.elementwise and op.arity == 1 and not op.defaults:
+        setattr(Number, op.name, _unary(op))
+
+
+ops.for_each_row(_add_method)
 setattr(Number, "__invert__", lambda a: ops.logical_not(a))  # noqa: B010, PLW0108  # a method; NumPy's operator for logic
 
 # --- the reading of a rule by symbols ---------------------------------------------------------------------------------

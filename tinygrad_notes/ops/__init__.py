@@ -11,13 +11,13 @@ from .compositions import *  # noqa: F403
 from .errors import OpError, describe
 from .functions import *  # noqa: F403
 from .namespaces import NODE_KINDS, TABLE, Namespace, namespace_of, nodes, shape_of
-from .op import POSITIVE, REALS, Op, elementwise, structural
+from .op import POSITIVE, REALS, Op, elementwise, for_each_row, structural
 from .products import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .shapes import *  # noqa: F403
 
 __all__ = ["NODE_KINDS", "POSITIVE", "REALS", "TABLE", "Namespace", "Op", "OpError", "describe", "elementwise"]
-__all__ += ["namespace_of", "nodes", "shape_of", "structural"]
+__all__ += ["for_each_row", "namespace_of", "nodes", "shape_of", "structural"]
 __all__ += activations.__all__
 __all__ += arithmetic.__all__
 __all__ += functions.__all__

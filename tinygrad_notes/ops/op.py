@@ -277,7 +277,19 @@ def _enter(op: Op) -> Op:
     if op.name in TABLE:
         raise ValueError(f"op {op.name!r} is in the table already: choose another name.")
     TABLE[op.name] = op
+    for tell in _told:
+        tell(op)
     return op
+
+
+_told: list[Callable[[Op], None]] = []
+
+
+def for_each_row(function: Callable[[Op], None]) -> None:
+    """Call a function with every row of the table, and with those to come as they enter."""
+    for op in TABLE.values():
+        function(op)
+    _told.append(function)
 
 
 def _signature(rule: Callable[..., Any], leading: int) -> tuple[int, dict[str, Any]]:
