@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -95,6 +95,15 @@ class Node(NumPyProtocol):
         """
         raise NotImplementedError
 
+    @classmethod
+    def pullback_of(cls, op: Op) -> Callable[..., None]:
+        """The function that takes the backward pass over a node of this kind and op.
+
+        It is given the node, its cotangent, the cotangents in flight by node, to which it adds what each argument is
+        owed, and the set of nodes on the way to a target (`None`: all that require a gradient).
+        """
+        return _pull_back
+
     def push(self, tangents: Sequence[Any], create_graph: bool) -> Any:
         """The tangent of this node, given those of its arguments (`None` for zero)."""
         raise NotImplementedError
@@ -144,10 +153,10 @@ class Node(NumPyProtocol):
         if is_node(g) and not create_graph:
             g = g.data
         found = cotangents([(self, g)], create_graph=create_graph)
-        holders = Counter(map(id, [g, *(c for _, c in found)]))  # the caller's array too
         for node, g in found:
             if node.op is None:
-                own = node.own(g, shared=holders[id(g)] > 1)
+                # Three know an array that nobody else holds: `found`, `g` and the call that counts.
+                own = node.own(g, shared=sys.getrefcount(g) > 3)
                 node.grad = own if node.grad is None else node.grad + own
             else:  # an intermediate array may be shared
                 node.grad = g if node.rank > 1 else node.own(g, shared=True)
@@ -245,22 +254,38 @@ def cotangents(
             found.append((node, g))
             if node.op is None or node in ends:
                 continue
-            parents = node.parents
-            wanted = None if active is None else [is_node(p) and p in active for p in parents]
-            if create_graph:
-                if wanted is None:
-                    wanted = [is_node(p) and p.requires_grad for p in parents]
-                contributions: Sequence[Any] = node.op.vjp(ops.nodes, g, node, parents, wanted, node.params)
-            else:
-                pull = node.op.pullbacks.get(type(node)) or type(node).pull
-                contributions = pull(node, g, wanted)
-            for watcher in watchers:
-                watcher.pulled(node, contributions)
-            for p, c in zip(parents, contributions, strict=True):
-                if c is not None:
-                    before = flight.get(p)
-                    flight[p] = c if before is None else before + c
+            if create_graph or watchers:
+                _pull_back(node, g, flight, active, create_graph, watchers)
+                continue
+            kind, op = node.__class__, node.op
+            pull_back = op.pullbacks.get(kind)
+            if pull_back is None:
+                pull_back = op.pullbacks[kind] = kind.pullback_of(op)
+            pull_back(node, g, flight, active)
     return found
+
+
+def _pull_back(
+    node: Node,
+    g: Any,
+    flight: dict[Node, Any],
+    active: set[Any] | None,
+    create_graph: bool = False,
+    watchers: Sequence[Watcher] = (),
+) -> None:
+    """Take the backward pass over any node, as its row says; see `Node.pullback_of`."""
+    assert node.op is not None
+    parents = node.parents
+    wanted = [is_node(p) and (p.requires_grad if active is None else p in active) for p in parents]
+    if create_graph:
+        contributions: Sequence[Any] = node.op.vjp(ops.nodes, g, node, parents, wanted, node.params)
+    else:
+        contributions = node.pull(g, wanted)
+    for watcher in watchers:
+        watcher.pulled(node, contributions)
+    for p, c in zip(parents, contributions, strict=True):
+        if c is not None:
+            flight[p] = flight[p] + c if p in flight else c
 
 
 # --- whether operations are recorded ----------------------------------------------------------------------------------

@@ -97,12 +97,15 @@ class Tensor(Node):
         """The vjp as the row says it, whatever the op and the array library."""
         op = self.op
         assert op is not None
-        if Tensor not in op.pullbacks:
-            op.pullbacks[Tensor] = write_pullback(op, Tensor)  # for the next call
         args = [p.data if is_node(p) else p for p in self.parents]
         if wanted is None:
             wanted = [is_node(p) and p.requires_grad for p in self.parents]
         return op.vjp(namespace_of([self.data], op.name), g, self.data, args, wanted, self.params)
+
+    @classmethod
+    def pullback_of(cls, op: Op) -> Callable[..., None]:
+        """Straight-line code from the row, for NumPy's arrays; see `Node.pullback_of`."""
+        return write_pullback(op, cls, super().pullback_of(op))
 
     def push(self, tangents: Sequence[Any], create_graph: bool) -> Any:
         """The jvp of the op: by its partials, or for a structural op by transposing its vjp, which is linear in g."""
@@ -178,7 +181,7 @@ class Tensor(Node):
     @property
     def T(self) -> Any:  # noqa: N802  # NumPy's name
         """The axes reversed: the transpose of a matrix."""
-        return ops.permute_dims(self)
+        return recorder(ops.permute_dims)(self, {"axes": None})
 
     @property
     def mT(self) -> Any:  # noqa: N802  # NumPy's name
@@ -239,7 +242,7 @@ class Tensor(Node):
     __hash__ = object.__hash__  # a node is itself; == compares element by element
 
     def __getitem__(self, index: Any) -> Any:
-        return ops.getitem(self, index=_plain_index(index))
+        return recorder(ops.getitem)(self, {"index": index if type(index) is int else _plain_index(index)})
 
     def __setitem__(self, index: Any, item: Any) -> None:
         raise TypeError(
@@ -257,9 +260,8 @@ class Tensor(Node):
 
     def reshape(self, *shape: Any) -> Any:
         """The same elements in another shape, given as a tuple or as arguments; one size may be -1."""
-        return ops.reshape(
-            self, shape=tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        )
+        given = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        return recorder(ops.reshape)(self, {"shape": given})
 
     def transpose(self, *axes: Any) -> Any:
         """The axes in another order, given as a tuple or as arguments; reversed if none is given."""
@@ -310,6 +312,15 @@ def _reversed(op: Op) -> Callable[..., Any]:
 _BINARY = {**BINARY, "matmul": ops.matmul}
 for _name, _op in {**_BINARY, **UNARY, **COMPARISONS}.items():
     setattr(Tensor, f"__{_name}__", _operator(f"__{_name}__", _op))
+
+
+def _add_method(op: Op) -> None:
+    """An elementwise row is a method at the speed of an operator."""
+    if op.method and op.elementwise and op.arity <= 2 and not op.defaults:
+        setattr(Tensor, op.name, _operator(op.name, op))
+
+
+ops.for_each_row(_add_method)
 for _name, _op in _BINARY.items():
     setattr(Tensor, f"__r{_name}__", _reversed(_op))
 

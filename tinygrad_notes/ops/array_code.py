@@ -6,7 +6,7 @@ those whatever is not: other array libraries, plain numbers at their limits, err
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ def write_recorder(op: Op, kind: type, state: Any) -> Callable[..., Any]:
     arguments, xs = ", ".join(names), ", ".join(f"x{i}" for i in range(op.arity))
     arrays = _ARRAYS if op.elementwise else frozenset((np.ndarray,))  # the others read shapes
     used = {"kind": kind, "new": kind.__new__, "state": state, "op": op, "no_params": _NO_PARAMS, "arrays": arrays}
+    used |= {"array": np.ndarray, "float64": np.dtype(float)}
     used |= {"constants": arrays | {float, int} if op.elementwise else arrays, "reals": _REAL}
     try:
         if not op.elementwise or op.defaults:
@@ -49,12 +50,14 @@ def write_recorder(op: Op, kind: type, state: Any) -> Callable[..., Any]:
     for wanted in [(True,)] if op.arity == 1 else [(True, True), (True, False), (False, True)]:
         kinds = list(zip(names, wanted, strict=True))
         of_kind = " and ".join(f"{v}.__class__ {'is kind' if w else 'in constants'}" for v, w in kinds)
-        plain = " and ".join(f"{v}.data.__class__ in arrays" for v, w in kinds if w)
+        plain = " and ".join(
+            f"(x{i}.__class__ is array or x{i}.__class__ in arrays)" for i in range(op.arity) if wanted[i]
+        )
         requires = " or ".join(f"{v}.requires_grad" for v, w in kinds if w)
         steps = [
-            *(f"x{i} = {v}.data" if w else f"x{i} = {v}" for i, (v, w) in enumerate(kinds)),
             *body,
-            f"if {y}.dtype in reals:",
+            f"dtype = {y}.dtype",
+            "if dtype is float64 or dtype in reals:",
             "    n = new(kind)",
             f"    n.data = {y}",
             "    n.grad = n.name = None",
@@ -64,7 +67,11 @@ def write_recorder(op: Op, kind: type, state: Any) -> Callable[..., Any]:
             f"    n.requires_grad = {op.differentiable}",
             "    return n",
         ]
-        lines += [f"        if {of_kind}:", f"            if {plain} and ({requires}) and not state.paused:"]
+        lines += [
+            f"        if {of_kind} and not state.paused and ({requires}):",
+            *(f"            x{i} = {v}.data" if w else f"            x{i} = {v}" for i, (v, w) in enumerate(kinds)),
+            f"            if {plain}:",
+        ]
         lines += [f"                {step}" for step in steps]
     lines += [
         "    except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError):",
@@ -74,53 +81,57 @@ def write_recorder(op: Op, kind: type, state: Any) -> Callable[..., Any]:
     return define("\n".join(lines) + "\n", f"record_{op.name}", f"recorder of {op.name} on arrays", used)
 
 
-def write_pullback(op: Op, kind: Any) -> Callable[..., Sequence[Any]]:
-    """`kind.pull` for the nodes of one op, `(node, g, wanted)`.
-
-    Returns:
-        For an elementwise op without parameters a function that gives what is not plain to `kind.pull`; for the others
-        `kind.pull` itself.
-    """
-    general: Callable[..., Sequence[Any]] = kind.pull
-    if not op.elementwise or op.defaults:
+def write_pullback(op: Op, kind: type, general: Callable[..., None]) -> Callable[..., None]:
+    """`kind.pullback_of(op)` for NumPy's arrays; what is not plain goes to `general`, as do ops on lists of arrays."""
+    if op.arity < 0:
         return general
-    try:
-        programs = [array_pullback(op, k) for k in range(op.arity)]
-    except Exception:  # a user's rule may use more than operators and xp
-        return general
-    used = {"kinds": NODE_KINDS, "arrays": _ARRAYS, "general": general, "fit": partial(fit, numpy_reading)}
-    parents, cotangents = (", ".join(f"{v}{k}" for k in range(op.arity)) for v in "pc")
+    used = {"kind": kind, "kinds": NODE_KINDS, "arrays": _ARRAYS, "general": general, "xp": numpy_reading}
+    used |= {"fit": partial(fit, numpy_reading), "vjp": op.vjp}
+    each = range(op.arity)
+    parents, xs, wanted, cotangents = (", ".join(f"{v}{k}" for k in each) + "," for v in "pxwc")
     lines = [
-        f"def pull_{op.name}(node, g, wanted):",
+        f"def pull_back_{op.name}(node, g, flight, active):",
         "    y = node.data",
-        "    if y.__class__ not in arrays:",
-        "        return general(node, g, wanted)",
-        f"    {parents}, = node.parents",
+        "    if y.__class__ not in arrays or g.__class__ not in arrays:",
+        "        return general(node, g, flight, active)",
+        f"    {parents} = node.parents",
     ]
-    for k in range(op.arity):
+    for k in each:
         lines += [
-            f"    if p{k}.__class__ in kinds:",
+            f"    if p{k}.__class__ is kind or p{k}.__class__ in kinds:",
             f"        x{k} = p{k}.data",
-            f"        w{k} = p{k}.requires_grad if wanted is None else wanted[{k}]",
+            f"        w{k} = p{k}.requires_grad if active is None else p{k} in active",
             "    else:",
             f"        x{k} = p{k}",
             f"        w{k} = False",
         ]
-    lines += [*(f"    c{k} = None" for k in range(op.arity)), "    try:", "        shape = g.shape"]
-    for k, (body, cotangent, functions) in enumerate(programs):
-        used |= functions
-        if cotangent is not None:
-            lines += [
-                f"        if w{k}:",
-                *(f"            {line}" for line in body),
-                f"            c{k} = {cotangent}",
-                f"            if x{k}.shape != shape or c{k}.dtype is not x{k}.dtype:",
-                f"                c{k} = fit(c{k}, x{k})",
-            ]
+    try:
+        if not op.elementwise or op.defaults:
+            raise TypeError("only the rule of an elementwise op without parameters is written out")
+        programs = [array_pullback(op, k) for k in each]
+        body = [f"{' = '.join(f'c{k}' for k in each)} = None", "shape = g.shape"]
+        for k, (steps, cotangent, functions) in enumerate(programs):
+            used |= functions
+            if cotangent is not None:
+                body += [
+                    f"if w{k}:",
+                    *(f"    {step}" for step in steps),
+                    f"    c{k} = {cotangent}",
+                    f"    if x{k}.shape != shape or c{k}.dtype is not x{k}.dtype:",
+                    f"        c{k} = fit(c{k}, x{k})",
+                ]
+    except Exception:  # a user's rule may use more than operators and xp; so it is called
+        body = [f"{cotangents} = vjp(xp, g, y, ({xs}), ({wanted}), node.params)"]
     lines += [
-        f"        return {cotangents},",
-        "    except (ArithmeticError, AttributeError, TypeError):",
-        "        pass  # plain numbers, which have no shape and do not follow IEEE 754",
-        "    return general(node, g, wanted)",
+        "    try:",
+        *(f"        {line}" for line in body),
+        "    except (ArithmeticError, AttributeError, TypeError):  # plain numbers have no shape, nor IEEE 754's rules",
+        "        return general(node, g, flight, active)",
     ]
-    return define("\n".join(lines) + "\n", f"pull_{op.name}", f"pullback of {op.name} on arrays", used)
+    for k in each:
+        lines += [
+            f"    if c{k} is not None:",
+            f"        before = flight.get(p{k})",
+            f"        flight[p{k}] = c{k} if before is None else before + c{k}",
+        ]
+    return define("\n".join(lines) + "\n", f"pull_back_{op.name}", f"pullback of {op.name} on arrays", used)

@@ -115,6 +115,13 @@ def _over_floats(function: Callable[[float], float]) -> Callable[[Any], Any]:
     return over
 
 
+def _reduction(ufunc: Any) -> Callable[..., Any]:
+    def reduce(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+        return ufunc.reduce(x, axis, None, None, keepdims)
+
+    return reduce
+
+
 # Array API calls it `pow`; the operator has NumPy's fast ways for exponents like 2.
 numpy_reading = NumPyNamespace(
     np,
@@ -122,6 +129,12 @@ numpy_reading = NumPyNamespace(
     pow=lambda a, b: a**b,
     erf=_over_floats(math.erf),
     erfc=_over_floats(math.erfc),
+    # As methods of arrays and ufuncs: NumPy's functions look for other kinds of arrays first, for a microsecond or two.
+    reshape=lambda x, *, shape: x.reshape(shape),
+    permute_dims=lambda x, *, axes=None: x.transpose(axes),
+    sum=_reduction(np.add),
+    max=_reduction(np.maximum),
+    min=_reduction(np.minimum),
 )
 
 

@@ -41,7 +41,8 @@ class Op:
         method: whether nodes carry it as a method (`t.tanh()`).
         recorders: for a kind of node, the function that records the op on plain arguments of this kind, made when first
             used: `(*args)`, or `(*args, params)` if the op has parameters. What is not plain it gives to `apply`.
-        pullbacks: for a kind of node, the function `(node, g, wanted)` that is its `pull` for this op.
+        pullbacks: for a kind of node, the function `(node, g, flight, active)` that takes the backward pass over a node
+            of this op, made when first used: see `Node.pullback_of`.
     """
 
     name: str
@@ -73,23 +74,30 @@ class Op:
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         """Apply the op to numbers, arrays, `Value`s or `Tensor`s; anything but a node gives a plain result."""
-        if self.arity < 0 or len(args) != self.arity:
+        if len(args) != self.arity:
             args, params = self._sort_out(args, params)
-        if self.defaults:
-            for p in params.values():
-                if type(p) in NODE_KINDS:
-                    raise OpTypeError(
-                        f"{self.name}: given a Value or Tensor for one of {', '.join(self.defaults)}; expected plain "
-                        "data: no gradient flows to a parameter. Give its .data, or build the same from other ops."
-                    )
-            params = {**self.defaults, **params}
-        if len(params) != len(self.defaults):
+        if params or self.defaults:
+            params = self._complete(params)
+        recorders = self.recorders
+        if recorders and args:
+            fast = recorders.get(args[0].__class__) or recorders.get(args[-1].__class__)
+            if fast is not None:
+                return fast(*args, params) if params else fast(*args)
+        return self.apply(args, params)
+
+    def _complete(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The parameters with the defaults of those that are not given."""
+        for p in params.values():
+            if p.__class__ in NODE_KINDS:
+                raise OpTypeError(
+                    f"{self.name}: given a Value or Tensor for one of {', '.join(self.defaults)}; expected plain "
+                    "data: no gradient flows to a parameter. Give its .data, or build the same from other ops."
+                )
+        completed = {**self.defaults, **params}
+        if len(completed) != len(self.defaults):
             unknown = ", ".join(sorted(params.keys() - self.defaults.keys()))
             raise TypeError(f"{self.name}: no parameter {unknown}; it takes {', '.join(self.defaults) or 'none'}.")
-        fast = self.recorders.get(type(args[0])) or self.recorders.get(type(args[-1])) if args else None
-        if fast is not None:
-            return fast(*args, params) if params else fast(*args)
-        return self.apply(args, params)
+        return completed
 
     def apply(self, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """What a call does once arguments and parameters are told apart, for arguments of every kind."""
