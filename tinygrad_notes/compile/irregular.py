@@ -7,6 +7,7 @@ faster.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -83,43 +84,27 @@ class TablePlan:
         tape = self.tape
         forward = [r for r in self.roots if r not in self.wanted] + ([self.seed] if self.seed >= 0 else [])
         arrays = [tape.pulls[row[1]].targets[row[2]] for row in self.wanted.values()]
-        live = tape.live([*forward, *arrays])
-        rows = tape.rows
-        level = [0] * len(rows)
-        nodes, leaves, constants = [], [], []
-        first, second, third = [], [], []  # the arguments of the nodes
-        for i in live:  # a million times: nothing is looked up that need not be
-            row = rows[i]
-            code = row[0]
-            if code >= 0:
-                if len(row) == 3:
-                    _, a, b = row
-                    x, y = level[a], level[b]
-                    level[i] = (x if x > y else y) + 1
-                    first.append(a)
-                    second.append(b)
-                    third.append(0)
-                else:
-                    arguments = (*row[1:], 0, 0)[:3]
-                    level[i] = max([level[a] for a in arguments[: len(row) - 1]]) + 1
-                    for column, a in zip((first, second, third), arguments, strict=True):
-                        column.append(a)
-                nodes.append(i)
-            elif code == ELEMENT:
-                leaves.append(i)
-            elif code == CONSTANT:
-                constants.append(i)
-            elif code == INPUT or (code == ALIAS and rows[row[1]][0] in (INPUT, ALIAS)):
-                arrays.append(i)
-            else:
-                raise DeclinedError("a loop, or a gradient within the graph")
-        codes, lengths = np.array([rows[i][0] for i in nodes]), {len(rows[i]) for i in nodes}
-        if not len(codes):
+        live = np.array(tape.live([*forward, *arrays]))
+        rows = [tape.rows[i] for i in live.tolist()]
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        flat = np.fromiter(itertools.chain.from_iterable(rows), np.int64, lengths.sum())
+        starts = np.cumsum(lengths) - lengths
+        codes = flat[starts]
+        computed = np.flatnonzero(codes >= 0)
+        if not len(computed):
             raise DeclinedError("nothing to compute")
-        if codes.max() >= 1_000_000 or max(lengths) > 4 or not tape.shapes.keys().isdisjoint(nodes):
+        nodes, codes_of_nodes, arity = live[computed], codes[computed], lengths[computed] - 1
+        if codes_of_nodes.max() >= 1_000_000 or arity.max() > 3 or not tape.shapes.keys().isdisjoint(nodes.tolist()):
             raise DeclinedError("an op on arrays")
+        leaves = live[codes == ELEMENT].tolist()
+        constants = live[codes == CONSTANT].tolist()
+        for i in live[(codes < 0) & (codes != ELEMENT) & (codes != CONSTANT)].tolist():
+            code, first, *_ = tape.rows[i]
+            if not (code == INPUT or (code == ALIAS and tape.rows[first][0] in (INPUT, ALIAS))):
+                raise DeclinedError("a loop, or a gradient within the graph")
+            arrays.append(i)
         self.arrays = list(dict.fromkeys(arrays))
-        place = np.zeros(len(rows), np.int64)
+        place = np.zeros(len(tape.rows), np.int64)
         self.segments: dict[int, tuple[int, int]] = {}
         at = 0
         for i in self.arrays:
@@ -127,29 +112,41 @@ class TablePlan:
             self.segments[i] = (at, at + size)
             at += size
         for i in leaves:
-            _, array, offset = rows[i]
+            _, array, offset = tape.rows[i]
             if array not in self.segments:
                 raise DeclinedError("elements of a gradient")
             place[i] = self.segments[array][0] + offset
         place[constants] = np.arange(at, at + len(constants))
         count = at + len(constants)
-        levels = np.array(level)[nodes]
-        order = np.lexsort((codes, levels))
-        self.order = np.array(nodes)[order]
+        # The arguments of the nodes; in place of one that an op does not take stands its first.
+        operands = np.stack([flat[starts[computed] + np.where(arity > k, k + 1, 1)] for k in range(3)])
+        levels = self._levels(nodes, operands)
+        order = np.lexsort((codes_of_nodes, levels))
+        self.order = nodes[order]
         place[self.order] = np.arange(count, count + len(nodes))
-        keys = levels[order] * (codes.max() + 1) + codes[order]
+        keys = levels[order] * (codes_of_nodes.max() + 1) + codes_of_nodes[order]
         starts = np.flatnonzero(np.diff(keys, prepend=-1))
-        kinds, which = np.unique(codes[order][starts], return_inverse=True)
+        kinds, which = np.unique(codes_of_nodes[order][starts], return_inverse=True)
         self.ops: list[Op] = [tape.operation(int(c))[0] for c in kinds]
         if not all(op.elementwise for op in self.ops):  # a sum or a product of a whole array is a number
             raise DeclinedError("an op on arrays")
         self.groups = np.stack([which, np.diff(starts, append=len(nodes))], axis=1).astype(np.int32)
-        operands = np.array([first, second, third])[:, order]
-        self.operands = np.ascontiguousarray(place[operands], np.int32)
+        self.operands = np.ascontiguousarray(place[operands[:, order]], np.int32)
         self.values, self.adjoints = np.zeros(count + len(nodes)), np.zeros(count + len(nodes))
         self.values[at:count] = [float(tape.number(i)) for i in constants]
         self.place, self.first = place, count
-        self.inputs = [tape.inputs[rows[self._input(i)][1]] for i in self.arrays]
+        self.inputs = [tape.inputs[tape.rows[self._input(i)][1]] for i in self.arrays]
+
+    def _levels(self, nodes: np.ndarray[Any, Any], operands: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """How many ops lie below each node at most, itself among them."""
+        level = [0] * len(self.tape.rows)
+        for i, a, b, c in zip(nodes.tolist(), *operands.tolist(), strict=True):  # a million times: max() takes longer
+            x, y, z = level[a], level[b], level[c]
+            if y > x:
+                x = y
+            level[i] = (x if x > z else z) + 1
+        found: np.ndarray[Any, Any] = np.array(level)[nodes]
+        return found
 
     def _input(self, i: int) -> int:
         while self.tape.rows[i][0] == ALIAS:

@@ -7,6 +7,7 @@ rows are their own dictionary keys. Shapes and dtypes are kept for arrays only: 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -45,8 +46,8 @@ FLOAT64 = np.dtype(np.float64)
 _PLAIN: dict[Op, int] = {}
 _OPS: list[Op] = []
 _WITH_PARAMS = 1_000_000  # codes from here on are of one tape: an op with parameters
-_BOOLEAN_OPS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}
-_BOOLEAN_OPS |= {"logical_and", "logical_or", "logical_not"}
+BOOLEAN_OPS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}
+BOOLEAN_OPS |= {"logical_and", "logical_or", "logical_not"}
 
 
 def code_of(op: Op) -> int:
@@ -213,9 +214,12 @@ class Tape:
         for index in range(len(rows) - 1, -1, -1):
             if needed[index]:
                 row = rows[index]
-                for a in row[1:] if row[0] >= 0 else self.arguments(index):
+                if len(row) == 3 and row[0] >= 0:  # most rows of long tapes
+                    needed[row[1]] = needed[row[2]] = 1
+                    continue
+                for a in self.arguments(index):
                     needed[a] = 1
-        return [i for i, n in enumerate(needed) if n]
+        return list(itertools.compress(range(len(rows)), needed))
 
     def shape(self, index: int) -> tuple[int, ...]:
         """The shape of a row."""
@@ -257,7 +261,7 @@ class Tape:
             if folded is not None:
                 return folded
         if not params and op.elementwise and not any(a in self.shapes or a in self.dtypes for a in args):
-            dtype = BOOLEAN if op.name in _BOOLEAN_OPS else FLOAT64
+            dtype = BOOLEAN if op.name in BOOLEAN_OPS else FLOAT64
             return self.row((code_of(op), *args), (), dtype)
         key = (self.code(op, params), *args)
         index = self.known.get(key)

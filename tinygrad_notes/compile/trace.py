@@ -23,7 +23,20 @@ from ..ops.arithmetic import BINARY, COMPARISONS, UNARY
 from ..ops.namespaces import BY_TYPE, is_number, numpy_reading
 from ..tensor import Tensor
 from ..value import Value
-from .tape import ALIAS, BOOLEAN, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, SAMPLE, Pull, Tape, code_of
+from .tape import (
+    ALIAS,
+    BOOLEAN,
+    BOOLEAN_OPS,
+    CONSTANT,
+    COTANGENT,
+    DETACHED,
+    ELEMENT,
+    INPUT,
+    SAMPLE,
+    Pull,
+    Tape,
+    code_of,
+)
 
 PACKAGE = str(Path(__file__).parent.parent)
 
@@ -388,6 +401,7 @@ class Number(Traced, Value):  # type: ignore[misc, override]  # properties in pl
     T = mT = property(lambda self: self)  # noqa: N815  # NumPy's names
 
     __hash__ = object.__hash__
+    __init__: Callable[..., None] = object.__init__  # Number() is made empty, and sooner than by __new__
 
     def reshape(self, *shape: Any) -> Any:
         """The number as an array of one element."""
@@ -400,7 +414,6 @@ class Number(Traced, Value):  # type: ignore[misc, override]  # properties in pl
 
 
 Symbol.array_kind = Number.array_kind = Symbol
-_new: Callable[[type[Number]], Number] = Number.__new__
 
 
 def wrap(tape: Tape, index: int) -> Any:
@@ -409,7 +422,7 @@ def wrap(tape: Tape, index: int) -> Any:
     if row[0] == CONSTANT:
         return tape.constants[row[1]]
     if index not in tape.shapes and tape.dtypes.get(index, BOOLEAN) is BOOLEAN:
-        number = _new(Number)
+        number = Number()
         number.tape, number.index = tape, index
         return number
     symbol = Symbol.__new__(Symbol)
@@ -439,7 +452,7 @@ def _element(tape: Tape, array: int, offset: int) -> Number:
     if index is None:
         index = tape.known[key] = len(tape.rows)
         tape.rows.append(key)
-    number = _new(Number)
+    number: Number = Number()
     number.tape, number.index = tape, index
     return number
 
@@ -494,18 +507,21 @@ def gradients(y: Any, nodes: Sequence[Any]) -> list[Any]:
 
 def _unary(op: Op) -> Callable[[Number], Any]:
     code = code_of(op)
+    is_truth = op.name in BOOLEAN_OPS
 
     def record(a: Number) -> Any:
         tape = a.tape
-        if tape.folding or tape.line is not None:
-            return op(a)
+        if tape.folding or tape.line is not None or a.index in tape.dtypes:
+            return op.apply((a,), {})
         key = (code, a.index)
         known = tape.known
         index = known.get(key)
         if index is None:
             index = known[key] = len(tape.rows)
             tape.rows.append(key)
-        y = _new(Number)
+            if is_truth:
+                tape.dtypes[index] = BOOLEAN
+        y = Number()
         y.tape = tape
         y.index = index
         return y
@@ -513,33 +529,45 @@ def _unary(op: Op) -> Callable[[Number], Any]:
     return record
 
 
+def _function(op: Op) -> Callable[[Any, Any], Any]:
+    """An op of two arguments, one of them a number."""
+    forwards, backwards = _binary(op), _binary(op, reverse=True)
+
+    def record(a: Any, b: Any) -> Any:
+        if any(x.__class__ is Number and x.index in x.tape.dtypes for x in (a, b)):  # a truth
+            return op.apply((a, b), {})
+        return forwards(a, b) if a.__class__ is Number else backwards(b, a)
+
+    return record
+
+
 def _binary(op: Op, reverse: bool = False) -> Callable[[Number, Any], Any]:
     code = code_of(op)
     neutral = 0 if op is ops.add or (op is ops.subtract and not reverse) else None
-    compares = op.name in {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}
+    is_truth = op.name in BOOLEAN_OPS
 
     def record(a: Number, b: Any) -> Any:
         tape = a.tape
         kind = b.__class__
         if kind is Number:
             if b.tape is not tape or tape.folding or tape.line is not None:  # refused there, simplified, or noted
-                return op(b, a) if reverse else op(a, b)
+                return op.apply((b, a) if reverse else (a, b), {})
             other = b.index
         elif (kind is float or kind is int) and not tape.folding and tape.line is None:
             if b == 0 and neutral == 0:  # Python's sum starts with 0
                 return a
             other = tape.constant(b)
         else:
-            return op(b, a) if reverse else op(a, b)
+            return op.apply((b, a) if reverse else (a, b), {})
         key = (code, other, a.index) if reverse else (code, a.index, other)
         known = tape.known
         index = known.get(key)
         if index is None:
             index = known[key] = len(tape.rows)
             tape.rows.append(key)
-            if compares:
+            if is_truth:
                 tape.dtypes[index] = BOOLEAN
-        y = _new(Number)
+        y = Number()
         y.tape = tape
         y.index = index
         return y
@@ -561,8 +589,14 @@ for _name, _op in {"and": ops.logical_and, "or": ops.logical_or}.items():
 
 
 def _add_method(op: Op) -> None:
-    if op.method and op.elementwise and op.arity == 1 and not op.defaults:
-        setattr(Number, op.name, _unary(op))
+    if not op.elementwise or op.defaults:
+        return
+    if op.arity == 1:
+        op.recorders[Number] = _unary(op)
+        if op.method:
+            setattr(Number, op.name, op.recorders[Number])
+    elif op.arity == 2:
+        op.recorders[Number] = _function(op)
 
 
 ops.for_each_row(_add_method)

@@ -172,11 +172,3 @@ def test_polynomials(name):
     with mpmath.workdps(50):
         for x in mpmath.linspace(low, high, 200):
             assert weight(x) * abs(function(x) - sum(c * x**k for k, c in enumerate(coefficients))) < 2**-53 / 10
-
-
-def test_the_continued_fraction():
-    """N and D agree with tanh to a small part of an ulp on the range where they are used."""
-    with mpmath.workdps(60):
-        for x in mpmath.linspace("0.001", "0.55", 50):
-            n, d = (sum(a * x ** (2 * k) for k, a in enumerate(c)) for c in (functions.TANH_N, functions.TANH_D))
-            assert abs((x - x**3 * n / d) / mpmath.tanh(x) - 1) < 4e-18

@@ -47,25 +47,6 @@ LOG = [
 ]
 
 
-def _lambert(terms: int) -> tuple[list[float], list[float]]:
-    """N and D with tanh x = x − x·u·N(u)/D(u), u = x²: Lambert's continued fraction, cut after so many terms.
-
-    tanh x = x / (1 + u/(3 + u/(5 + ...))). From the inside out, each layer is below/above: odd + u·above/below.
-    """
-    above, below = [1], [2 * terms - 1]
-    for odd in range(2 * terms - 3, 0, -2):
-        shifted = [0, *above]
-        size = max(len(below), len(shifted))
-        padded = below + [0] * (size - len(below))
-        shifted += [0] * (size - len(shifted))
-        above, below = below, [odd * b + s for b, s in zip(padded, shifted, strict=True)]
-    above += [0] * (len(below) - len(above))
-    return [float(b - a) for a, b in zip(above, below, strict=True)][1:], [float(b) for b in below]
-
-
-TANH_N, TANH_D = _lambert(8)  # whole numbers; the relative error is at most 4e-18 for |x| ≤ 0.55
-
-
 def function(module: Module, name: str, width: int) -> str:
     """The name of a function at this width; the first call writes it."""
     full = f"{name}.x{width}"
@@ -171,18 +152,24 @@ def sigmoid(w: Lines, x: str) -> str:
 
 
 def tanh(w: Lines, x: str) -> str:
-    """Near 0 Lambert's continued fraction, elsewhere 1 − 2/(e²ˣ + 1); one division serves both."""
+    """p/(p + 2), p = e^2|x| − 1 = 2ⁿ·q + (2ⁿ − 1), q = eʳ − 1.
+
+    What rounding q and p + 2 has taken away or added is made good in the quotient t, for which 1/(p + 2) is (1 − t)/2.
+    """
+    two = w.constant(2.0)
     size = w.intrinsic("fabs", x)
-    u = w.multiply(x, x)
-    near_above = w.multiply(w.multiply(polynomial(w, u, TANH_N), u), size)
-    near_below = polynomial(w, u, TANH_D)
     n, r, error = reduce(w, lesser(w, w.add(size, size), 40.0))
-    far_below = w.fma(exp_near(w, r, error), power_of_two(w, n), w.constant(1.0))
-    near = w.compare("olt", size, w.constant(0.55))
-    above = w.select(near, near_above, w.constant(2.0))
-    below = w.select(near, near_below, far_below)
-    result = w.subtract(w.select(near, size, w.constant(1.0)), w.divide(above, below))
-    return w.intrinsic("copysign", result, x)
+    rest = w.fma(w.multiply(r, r), polynomial(w, r, EXP), error)
+    q = w.add(r, rest)
+    scale = power_of_two(w, n)
+    p = w.fma(q, scale, w.subtract(scale, w.constant(1.0)))
+    below = w.add(p, two)
+    t = w.divide(p, below)
+    lost = w.multiply(w.subtract(rest, w.subtract(q, r)), scale)
+    added = w.subtract(w.subtract(below, two), p)
+    inverse = w.fma(w.constant(-0.5), t, w.constant(0.5))
+    missing = w.fma(added, t, w.multiply(lost, w.add(inverse, inverse)))
+    return w.intrinsic("copysign", w.fma(missing, inverse, t), x)
 
 
 # ln u = k·ln 2 + ln(1 + f), ln(1 + f) = 2 artanh s, s = f/(2 + f)
