@@ -120,6 +120,11 @@ class Node(NumPyProtocol):
         """The gradient as this node keeps it; `shared` says that other nodes hold the same memory."""
         return g
 
+    def _now(self) -> Any:
+        """The data for Python to read; while a function is traced, what stands for it, which refuses to be read."""
+        instead = instead_of_recording()
+        return self.data if instead is None else instead(ops.identity, (self,), {})
+
     def named(self, name: str) -> Self:
         """Name this node; returns it."""
         self.name = name  # type: ignore[misc]  # a slot of Tensor, a property of Value

@@ -134,4 +134,4 @@ class NumPyProtocol:
                 "np.asarray (or np.array, or a plain NumPy array around it)",
                 "use tn.stack for nodes, .data for the plain array",
             )
-        return np.array(self.data, dtype=dtype, copy=copy)  # type: ignore[attr-defined]  # every node has it
+        return np.array(self._now(), dtype=dtype, copy=copy)  # type: ignore[attr-defined]  # every node has it

@@ -204,11 +204,11 @@ class Tensor(Node):
         """
         if self.size != 1:
             raise ValueError(f"item: {ops.describe(self)} has {self.size} elements; expected one.")
-        return self.data.item()
+        return self._now().item()
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""
-        return self.data.tolist()
+        return self._now().tolist()
 
     def __float__(self) -> float:
         return float(self.item())

@@ -218,11 +218,6 @@ class Value(Node):
         """The number."""
         return float(self._now())
 
-    def _now(self) -> Any:
-        """The number; while a function is traced, what stands for it, which refuses to be one."""
-        instead = graph.instead_of_recording()
-        return self.data if instead is None else instead(ops.identity, (self,), {})
-
     __hash__ = object.__hash__  # a node is itself, whatever its number; == compares numbers
 
     def __repr__(self) -> str:

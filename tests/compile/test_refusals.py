@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -340,13 +341,20 @@ FROZEN: dict[str, tuple[Any, Any, Callable[[Any, Any], Any]]] = {
     "float() of a Value": (tn.Value(1.0), 2.0, lambda w, x: float(w) * x),
     "the data of a Value": (tn.Value(1.0), 2.0, lambda w, x: w.data * x),
     "the data of a Tensor": (tn.Tensor([1.0, 1.0]), np.full(2, 2.0), lambda w, x: tn.sum(w.data * x)),
+    "a part of the data": (tn.Tensor([1.0, 1.0]), np.full(2, 2.0), lambda w, x: w.data[0] * x),
+    "NumPy's sum of the data": (tn.Tensor([1.0, 1.0]), np.full(2, 2.0), lambda w, x: np.sum(w.data) * x),
+    "item() of a Tensor": (tn.Tensor(1.0), np.array(2.0), lambda w, x: w.item() * x),
+    "int() of a Tensor": (tn.Tensor(1.0), np.array(2.0), lambda w, x: int(w) * x),
+    "tolist() of a Tensor": (tn.Tensor([1.0]), np.array([2.0]), lambda w, x: w.tolist()[0] * x),
+    "a constant as an array": (
+        tn.Tensor([1.0], requires_grad=False),
+        np.array([2.0]),
+        lambda w, x: tn.sum(np.asarray(w) * x),
+    ),
 }
 
 
-DATA = pytest.mark.xfail(strict=True, reason="reading .data is reading an attribute, which nothing notices")
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=DATA if "data of" in n else ()) for n in FROZEN])
+@pytest.mark.parametrize("name", FROZEN)
 def test_what_is_bound_anew_is_read_or_refused(name: str) -> None:
     first, second, f = FROZEN[name]
     model = SimpleNamespace(w=first)
@@ -372,6 +380,28 @@ def test_assignment_to_data_is_refused() -> None:
 
     with pytest.raises(TraceError, match=r"assigned to the data"):
         compile(step)(1.0)
+    assert w.data.tolist() == [1.0, 2.0]
+    w.data = w.data - 0.1  # outside it is what it was
+    assert w.data.tolist() == [0.9, 1.9]
+
+
+def test_data_carries_no_gradient() -> None:
+    w = tn.Value(3.0)
+    assert compile(tn.grad(lambda x: w.data * x * x))(2.0) == 12.0
+    assert compile(lambda x: x * tn.grad(lambda v: v * w.data * w)(x))(2.0) == 18.0
+
+
+def test_other_threads_read_data_while_one_traces() -> None:
+    w, found = tn.Tensor([1.0, 2.0]), []
+
+    def f(x: Any) -> Any:
+        other = threading.Thread(target=lambda: found.append(w.data))
+        other.start()
+        other.join()
+        return tn.sum(w * x)
+
+    assert compile(f)(2.0) == 6.0
+    assert found[0] is w.data
 
 
 def test_backward_in_a_compiled_function_is_refused() -> None:

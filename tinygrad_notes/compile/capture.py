@@ -17,7 +17,7 @@ from ..graph import is_node
 from ..ops.namespaces import is_number
 from ..value import Value
 from .tape import ELEMENT, Tape
-from .trace import TraceError, refuse_frozen
+from .trace import TraceError, refuse_assignment, refuse_frozen
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +103,7 @@ class Captures:
             )
         for x, data in self.before:
             if is_node(x) and x.data is not data:
-                raise TraceError(
-                    f"compile: the function assigned to the data of {ops.describe(x)}, which would happen once and not "
-                    "in every call. Return the new value, and take parameters as arguments (donate= updates in place)."
-                )
+                refuse_assignment(x)
 
 
 class Randomness:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import ops
-from ..graph import cotangents, is_node, recorded_by
+from ..graph import Node, cotangents, is_node, recorded_by
 from ..ops import TABLE, Op, shape_of
 from ..ops.arithmetic import BINARY, COMPARISONS, UNARY
 from ..ops.namespaces import BY_TYPE, is_number, numpy_reading
@@ -72,6 +72,14 @@ def refuse_frozen(what: str) -> NoReturn:
     )
 
 
+def refuse_assignment(node: Any) -> NoReturn:
+    """Raise the error of a function that sets the data of a node while it is traced."""
+    raise TraceError(
+        f"compile: the function assigned to the data of {ops.describe(node)}, which would happen once and not in every "
+        "call. Return the new value, and take parameters as arguments (donate= updates in place)."
+    )
+
+
 class _Thread(threading.local):
     tape: Tape | None = None
     unrolls = False
@@ -96,10 +104,49 @@ def tracing(tape: Tape, unroll: bool | None = None) -> Iterator[None]:
     before = _thread.tape, _thread.unrolls
     _thread.tape, _thread.unrolls = tape, before[1] if unroll is None else unroll
     try:
-        with recorded_by(_record):
+        with recorded_by(_record), _reading_data():
             yield
     finally:
         _thread.tape, _thread.unrolls = before
+
+
+_SLOT: Any = vars(Node)["data"]
+
+
+class _Data:
+    """`Node.data` while a function is traced: what the function itself reads is captured, what it assigns refused."""
+
+    readers = 0  # in how many threads functions are traced
+    lock = threading.Lock()
+
+    def __get__(self, node: Any, kind: Any = None) -> Any:
+        tape = current()
+        if node is None or tape is None or self._is_ours(sys._getframe(1)):
+            return self if node is None else _SLOT.__get__(node)
+        return wrap(tape, enter(tape, node)).detach()
+
+    def __set__(self, node: Any, data: Any) -> None:
+        if current() is not None and not self._is_ours(sys._getframe(1)):
+            refuse_assignment(node)
+        _SLOT.__set__(node, data)
+
+    def _is_ours(self, frame: Any) -> bool:
+        return bool(frame.f_code.co_filename.startswith((PACKAGE, "<tinygrad_notes")))
+
+
+@contextlib.contextmanager
+def _reading_data() -> Iterator[None]:
+    """Within the block, reading a node's data is noticed. Otherwise it is a slot, and costs nothing."""
+    with _Data.lock:
+        _Data.readers += 1
+        type.__setattr__(Node, "data", _Data())
+    try:
+        yield
+    finally:
+        with _Data.lock:
+            _Data.readers -= 1
+            if not _Data.readers:
+                type.__setattr__(Node, "data", _SLOT)
 
 
 def _record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
