@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .graph import Node, cotangents, is_node, recording, topological_order
+from .graph import Node, cotangents, instead_of_recording, is_node, recording, topological_order
 from .ops.namespaces import is_number, is_symbol
 from .tensor import Tensor
 from .value import Value
@@ -113,6 +113,8 @@ class _Run:
             _depth.now -= 1
 
     def _enter(self, leaf: Any) -> Node:
+        if not is_symbol(leaf) and (instead := instead_of_recording()) is not None:
+            leaf = instead(ops.identity, (leaf,), {})  # a constant, or something captured, in a function that is traced
         if is_symbol(leaf):
             # An argument that is given twice is two to differentiate by.
             times = self.entered[leaf.index] = self.entered.get(leaf.index, -1) + 1

@@ -76,9 +76,71 @@ def test_a_state_of_another_shape_is_refused() -> None:
         tn.scan(lambda s, x: (s, x), 0.0, [np.ones(2), np.ones(3)])
 
 
-def test_a_gradient_through_a_loop_is_refused() -> None:
-    with pytest.raises(TypeError, match="through fori or scan"):
-        compile(tn.grad(lambda x: tn.fori(3, lambda k, s: s * x, x)))(2.0)
+def squares(f: Callable[..., Any]) -> Callable[..., Any]:
+    """The sum of the squares of all that f gives."""
+    return lambda *args: sum(tn.sum(y * y) for y in tree_leaves(f(*args)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_gradient_through_a_loop_is_that_of_pythons(name: str, backend: str) -> None:
+    f, args = LOOPS[name]
+    gradient = tn.value_and_grad(squares(f), argnums=tuple(range(len(args))))
+    program = compile(gradient, backend=backend)
+    for _ in range(2):
+        close(program(*args), gradient(*args))
+
+
+W, C, H, XS = random.normal(size=(3, 3)), tn.Value(0.7), np.zeros(3), random.normal(size=(6, 3))
+
+
+def recurrent(W: Any, h: Any, xs: Any) -> Any:
+    """Of a captured node, too."""
+    last, ys = tn.scan(lambda h, x: (tn.tanh(W @ h + x) * C, tn.sum(h * h)), h, xs)
+    return tn.sum(last * last) + tn.sum(ys)
+
+
+TRANSFORMS: dict[str, Callable[..., Any]] = {
+    "hessian": tn.hessian(lambda h: recurrent(W, h, XS)),
+    "hvp": lambda h: tn.hvp(lambda h: recurrent(W, h, XS), (h,), (np.arange(3.0),)),
+    "jvp": lambda h: tn.jvp(lambda h: recurrent(W, h, XS), (h,), (np.arange(3.0),)),
+    "jacobian": tn.jacobian(lambda h: tn.scan(lambda s, x: (s * h, s + x), h, XS)[1]),
+    "cut": tn.grad(lambda h: tn.sum(tn.fori(3, lambda k, s: s * (h + h.detach()), h))),
+    "a gradient in the body": lambda h: tn.grad(
+        lambda r: tn.sum(tn.fori(3, lambda k, h: h - r * tn.grad(lambda h: recurrent(W, h, XS))(h), h))
+    )(0.1),
+    "whole numbers as parts": tn.grad(lambda h: tn.sum(tn.scan(lambda s, k: (s * h + k, s), h, np.arange(4))[1])),
+}
+
+
+@pytest.mark.parametrize("backend", ["llvm", "numpy"])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms_of_loops(name: str, backend: str) -> None:
+    f = TRANSFORMS[name]
+    h = np.array([0.3, -0.2, 0.5])
+    close(compile(f, backend=backend)(h), f(h))
+
+
+def test_gradients_through_scan_like_jax() -> None:
+    import jax
+
+    jnp = jax.numpy
+
+    def theirs(W: Any, h: Any, xs: Any) -> Any:
+        last, ys = jax.lax.scan(lambda h, x: (jnp.tanh(W @ h + x) * 0.7, jnp.sum(h * h)), h, xs)
+        return jnp.sum(last * last) + jnp.sum(ys)
+
+    with jax.enable_x64(True):
+        close(
+            compile(tn.value_and_grad(recurrent, argnums=(0, 1, 2)))(W, H, XS),
+            jax.value_and_grad(theirs, argnums=(0, 1, 2))(W, H, XS),
+        )
+
+
+def test_a_loop_whose_gradient_is_asked_for_runs_forwards_once() -> None:
+    program = compile(tn.value_and_grad(lambda x: tn.fori(5, lambda k, s: s * x, x)), backend="numpy")
+    assert program(2.0) == (64.0, 192.0)
+    assert program.source.count("# 5 times") == 2
 
 
 # --- maps -------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 from agreement import agree
 
 import tinygrad_notes as tn
+from tinygrad_notes.calculus import tree_leaves
 from tinygrad_notes.compile import compile
 
 
@@ -49,6 +50,29 @@ def test_jacobians() -> None:
     agree(tn.jacobian(lambda x, A: A @ x, argnums=(0, 1)), POINT, np.arange(6.0).reshape(2, 3))
     agree(tn.jacobian(lambda x: {"a": x * x, "b": tn.sum(x)}), POINT)
     agree(tn.jacobian(lambda x, y: x * y, argnums=1), 2.0, 3.0)
+
+
+TENSOR, VALUE, ARRAY = tn.Tensor([1.0, 2.0]), tn.Value(3.0), np.array([1.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: tn.grad(lambda r: r * r * x)(0.3),
+        lambda x: tn.grad(lambda u: tn.sum(u * u) * x)(TENSOR),
+        lambda x: tn.grad(lambda u: u * u * x)(VALUE),
+        lambda x: tn.grad(lambda u: tn.sum(u * u) * x)(ARRAY),
+        lambda x: tn.grad(lambda a, b: a * b * b, argnums=(1, 0))(x, 2.0),
+        lambda x: tn.grad(lambda p: p["a"] * p["b"])({"a": 2.0, "b": x}),
+        lambda x: tn.jvp(lambda a, b: a * b, (x, 2.0), (1.0, 3.0)),
+        lambda x: tn.hessian(lambda a: a * a * a * x)(2.0),
+    ],
+)
+def test_gradients_by_what_is_no_argument_of_the_compiled_function(f: Any) -> None:
+    expected = tn.calculus.tree_map(lambda y: getattr(y, "data", y), f(1.5))
+    for backend in ("llvm", "numpy"):
+        for a, b in zip(tree_leaves(compile(f, backend=backend)(1.5)), tree_leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-14)
 
 
 def test_vjp_and_hvp() -> None:

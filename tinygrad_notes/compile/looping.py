@@ -97,7 +97,9 @@ class _Values:
         """The numbers, given the inputs'."""
         found = {}
         if self.plan is not None:
-            found = dict(zip(self.computed, self.plan.run([given[i] for i in self.plan.inputs]), strict=True))
+            found = dict(
+                zip(self.computed, self.plan.run([np.asarray(given[i]) for i in self.plan.inputs]), strict=True)
+            )
         return [found[r] if r in found else self._read(r, given) for r in self.rows]
 
     def _read(self, r: int, given: dict[Any, Any]) -> Any:

@@ -50,6 +50,8 @@ class Loop:
         results: the body's rows of the new states.
         outputs: the body's rows of what is put together.
         outers: the rows of the tape around it that the body reads.
+        given: how many of the outputs the user's function gives; the others are kept for a gradient.
+        function: a step, from lists of the states and of the parts to lists of the new states and of the outputs.
     """
 
     steps: int
@@ -59,6 +61,8 @@ class Loop:
     results: list[int]
     outputs: list[int]
     outers: list[int]
+    given: int
+    function: Callable[[Sequence[Any], Sequence[Any]], tuple[list[Any], list[Any]]]
 
     @property
     def arguments(self) -> list[int]:
@@ -79,11 +83,12 @@ class _OuterCaptures:
             return self.body.constant(x)
         row = enter(self.outer, x)
         if isinstance(x, Traced) and self.outer.rows[row][0] == ELEMENT:
-            array = self._input(self.outer.rows[row][1])
+            array = self.input(self.outer.rows[row][1])
             return self.body.row((ELEMENT, array, self.outer.rows[row][2]))
-        return self._input(row)
+        return self.input(row)
 
-    def _input(self, row: int) -> int:
+    def input(self, row: int) -> int:
+        """The body's row of a row of the tape around it."""
         if row not in self.rows:
             self.outers.append(row)
             self.rows[row] = self.body.input(Outer(row), self.outer.shape(row), self.outer.dtype(row))
@@ -148,7 +153,7 @@ def scan(
         raise TypeError(f"scan: {ops.describe(steps)} steps; expected a whole number, which compile takes as static.")
     tape = current()
     if tape is not None and steps > 0:
-        return _record(tape, f, state, xs, steps)
+        return record(tape, f, state, xs, steps)
     results = []
     for k in range(steps):
         state, y = f(state, tree_map(lambda a, k=k: a[k], xs))
@@ -164,7 +169,7 @@ def _stacked(items: Sequence[Any]) -> Any:
     return ops.stack(list(items)) if any(map(is_node, items)) else np.stack(items)
 
 
-def _record(tape: Tape, f: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, steps: int) -> tuple[Any, Any]:
+def record(tape: Tape, f: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, steps: int) -> tuple[Any, Any]:
     """The loop as one construct of the tape."""
     body = Tape()
     captures = body.capture = _OuterCaptures(tape, body)
@@ -172,22 +177,29 @@ def _record(tape: Tape, f: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs
     slices = [_entered(tape, leaf) for leaf in tree_leaves(xs)]
     inside = [wrap(body, body.input(State(k), tape.shape(r), _floating(tape.dtype(r)))) for k, r in enumerate(states)]
     parts = [wrap(body, body.input(Slice(k), tape.shape(r)[1:], tape.dtype(r))) for k, r in enumerate(slices)]
+    result: Any = None
+
+    def step(states: Sequence[Any], parts: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        nonlocal result
+        new, result = f(tree_build(state, iter(states)), tree_build(xs, iter(parts)))
+        return list(tree_match(state, new, "scan: the new state")), tree_leaves(result)
+
     with tracing(body):
-        new, result = f(tree_build(state, iter(inside)), tree_build(xs, iter(parts)))
-    results = [enter(body, y) for y in tree_match(state, new, "scan: the new state")]
+        new, outputs = step(inside, parts)
+    results = [enter(body, y) for y in new]
     for before, after in zip(inside, results, strict=True):
         if (body.shape(after), _floating(body.dtype(after))) != (before.shape, before.dtype):
             raise TypeError(
                 f"scan: a part of the state has shape {before.shape} of {before.dtype}, and after a step "
                 f"{body.shape(after)} of {body.dtype(after)}; expected the same."
             )
-    outputs = [enter(body, y) for y in tree_leaves(result)]
+    stacks = [enter(body, y) for y in outputs]
     body.close()
-    tape.loops.append(Loop(steps, body, states, slices, results, outputs, captures.outers))
+    tape.loops.append(Loop(steps, body, states, slices, results, stacks, captures.outers, len(stacks), step))
     number = len(tape.loops) - 1
     found = [tape.row((LOOP, number, k), y.shape, y.dtype) for k, y in enumerate(inside)]
     stacked = [
-        tape.row((LOOP, number, len(inside) + k), (steps, *body.shape(r)), body.dtype(r)) for k, r in enumerate(outputs)
+        tape.row((LOOP, number, len(inside) + k), (steps, *body.shape(r)), body.dtype(r)) for k, r in enumerate(stacks)
     ]
     return (
         tree_build(state, iter([wrap(tape, r) for r in found])),

@@ -34,7 +34,6 @@ from .tape import (
     MAPPED,
     SAMPLE,
     DeclinedError,
-    Pull,
     Tape,
     code_of,
 )
@@ -259,7 +258,6 @@ class Roller:
         if number in self.pulled:
             return self.pulled[number]
         pull = self.source.pulls[number]
-        self._refuse_loops(pull)
         seeds = []
         for y, g in pull.seeds:
             at = yield y
@@ -273,18 +271,6 @@ class Roller:
         found = [self._gradient(t, whole.get(t.index), parts.get(t.index, [])) for t in targets]
         self.pulled[number] = found
         return found
-
-    def _refuse_loops(self, pull: Pull) -> None:
-        """Raise a TypeError if a gradient would have to go through a loop, which this tape sees as an input."""
-        source = self.source
-        if not source.loops:
-            return
-        for i in source.live([y for y, _ in pull.seeds]):
-            if source.rows[i][0] == LOOP and not set(pull.targets).isdisjoint(source.live(source.arguments(i))):
-                raise TypeError(
-                    "compile: a gradient through fori or scan is not worked out. Take the gradient within the body, or "
-                    "write the loop as a Python loop, which is unrolled."
-                )
 
     def _gradient(self, target: Any, whole: Any, pieces: list[Any]) -> Any:
         if not self.deep and target.shape:

@@ -1,0 +1,112 @@
+"""Gradients through loops: a loop that takes the steps back, from the states that the loop came through.
+
+For s' = f(s, x, w), y in each step, the loop backwards carries ds and the sum of dw, takes (s, x, dy) of a step,
+computes the step again and hands back ds, dw and dx. The loop forwards is made to keep its states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import ops
+from .loops import Loop, record
+from .tape import DETACHED, ELEMENT, LOOP, Tape
+from .trace import Traced, constant, current, enter, symbols, wrap
+
+
+def last_loop(tape: Tape, seeds: Sequence[int], targets: Sequence[int]) -> int | None:
+    """The number of the last loop between rows and what they are to be differentiated by, if there is one."""
+    if not tape.loops:
+        return None
+    ends = set(targets)
+    reached = bytearray(len(tape.rows))
+    for target in targets:
+        reached[target] = 1
+        if tape.rows[target][0] == ELEMENT:
+            reached[tape.rows[target][1]] = 1
+    for i in range(len(reached)):
+        if not reached[i] and tape.rows[i][0] != DETACHED:
+            reached[i] = any(reached[a] for a in tape.arguments(i))
+    between = [i for i in tape.live(seeds) if tape.rows[i][0] == LOOP and reached[i] and i not in ends]
+    return max((tape.rows[i][1] for i in between), default=None)
+
+
+def through(tape: Tape, number: int, seeds: Sequence[tuple[Any, Any]], targets: Sequence[Any]) -> list[Any]:
+    """The cotangent of each target: what comes past the loop, and what comes through it."""
+    loop: Loop = tape.loops[number]
+    pull = type(targets[0]).pullback
+    results = [*loop.results, *loop.outputs]
+    ends = [
+        wrap(tape, tape.row((LOOP, number, k), _shape(loop, k, r), loop.body.dtype(r))) for k, r in enumerate(results)
+    ]
+    found = pull(seeds, [*targets, *ends])
+    past: list[Any] = found[: len(targets)]
+    handed = [h if isinstance(h, Traced) else constant(tape, h) for h in found[len(targets) :]]
+    into = _backwards(tape, number, handed)
+    starts = [(y, g) for row, g in into if isinstance(y := wrap(tape, row), Traced)]
+    if not starts:
+        return past
+    through_it: list[Any] = pull(starts, targets)
+    return [a + b for a, b in zip(past, through_it, strict=True)]
+
+
+def _shape(loop: Loop, k: int, row: int) -> tuple[int, ...]:
+    shape = loop.body.shape(row)
+    return shape if k < len(loop.results) else (loop.steps, *shape)
+
+
+def _backwards(tape: Tape, number: int, handed: Sequence[Any]) -> list[tuple[int, Any]]:
+    """The loop backwards: each row that the loop was given, with its cotangent."""
+    loop: Loop = tape.loops[number]
+    states, n = _kept(tape, number), len(loop.states)
+    moving = [k for k, r in enumerate(loop.slices) if tape.dtype(r).kind == "f"]
+    outers = [r for r in loop.outers if tape.dtype(r).kind == "f"]
+
+    def step(carried: Any, parts: Any) -> Any:
+        after, total = carried
+        before, xs, dy = parts
+        body = current()
+        assert body is not None
+        new, outputs = loop.function(before, xs)
+        around = [wrap(body, body.capture.input(r)) for r in outers]
+        wanted = [*before, *(xs[k] for k in moving), *around]
+        kept = before if len(dy) > loop.given else []  # states that a gradient of first order has asked for
+        entered = [wrap(body, enter(body, y)) for y in (*new, *outputs, *kept)]
+        starts = [(y, g) for y, g in zip(entered, [*after, *dy], strict=True) if isinstance(y, Traced)]
+        owed = Traced.pullback(starts, wanted)
+        dx, dw = owed[n : n + len(moving)], owed[n + len(moving) :]
+        return (owed[:n], [a + b for a, b in zip(total, dw, strict=True)]), dx
+
+    def last_first(rows: Sequence[Any]) -> list[Any]:
+        return [ops.flip(x, axis=0) for x in rows]
+
+    zeros = [symbols.zeros_like(wrap(tape, r)) for r in outers]
+    slices = [wrap(tape, r) for r in loop.slices]
+    (first, total), moved = record(
+        tape,
+        step,
+        (list(handed[:n]), zeros),
+        (last_first(states), last_first(slices), last_first(handed[n:])),
+        loop.steps,
+    )
+    return [
+        *zip(loop.states, first, strict=True),
+        *zip([loop.slices[k] for k in moving], last_first(moved), strict=True),
+        *zip(outers, total, strict=True),
+    ]
+
+
+def _kept(tape: Tape, number: int) -> list[Any]:
+    """The states before each step, which the loop is made to put together for this."""
+    loop: Loop = tape.loops[number]
+    n = len(loop.states)
+    if len(loop.outputs) == loop.given:
+        loop.outputs += range(n)  # the states are the first rows of the body
+    return [
+        wrap(
+            tape,
+            tape.row((LOOP, number, n + loop.given + k), (loop.steps, *loop.body.shape(k)), loop.body.dtype(k)),
+        )
+        for k in range(n)
+    ]
