@@ -162,29 +162,30 @@ class Value(Node):
             super().backward(cotangent, create_graph=create_graph)
             return
         g = 1.0 if cotangent is None else float(self.as_cotangent(cotangent))
-        # Node.backward's pass for a graph of Values only: in-flight gradients stand on the nodes themselves. They start
-        # with one 0.0 made for this pass, whose identity says that a node was seen.
-        zero = float("0")
+        # Node.backward's pass for a graph of Values only: in-flight gradients stand on the nodes themselves. There also
+        # stands how far the order has come: `entered` while a node's parents are put into it, `zero` once it is there.
+        entered, zero = object(), float("0")  # made for this pass: their identity counts
         order: list[Value] = []
         leaves: list[tuple[Value, float | None]] = []
         stack: list[Any] = [self]
         pop, push, place = stack.pop, stack.append, order.append
         while stack:
             n = pop()
-            if n is None:  # the marker above a node whose parents are all in the order
-                place(pop())
-            elif n.grad is not zero:
+            state = n.grad
+            if state is entered:
+                n.grad = zero
+                place(n)
+            elif state is not zero:
                 if n.a is None:
-                    leaves.append((n, n.grad))
+                    leaves.append((n, state))
                     n.grad = zero
-                else:
-                    n.grad = zero
-                    push(n)
-                    push(None)
-                    if n.da is not None:
-                        push(n.a)
-                    if n.db is not None:
-                        push(n.b)
+                    continue
+                n.grad = entered
+                push(n)
+                if n.da is not None and n.a.grad is not zero:
+                    push(n.a)
+                if n.db is not None and n.b.grad is not zero:
+                    push(n.b)
         self.grad = g
         for n in reversed(order):
             g = n.grad
@@ -192,13 +193,15 @@ class Value(Node):
                 d = n.da
                 if d:
                     p = n.a
+                    before = p.grad
                     c = g if d == 1.0 else g * d  # a slope of 1 hands on the same float: 32 bytes less
-                    p.grad = c if p.grad is zero else p.grad + c
+                    p.grad = c if before is zero else before + c
                 d = n.db
                 if d:
                     p = n.b
+                    before = p.grad
                     c = g if d == 1.0 else g * d
-                    p.grad = c if p.grad is zero else p.grad + c
+                    p.grad = c if before is zero else before + c
         for n, before in leaves:
             if n.da is None:
                 n.grad = None
