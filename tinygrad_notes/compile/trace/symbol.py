@@ -1,197 +1,22 @@
-"""Tracing: a function is run once on symbols, which write what it computes onto a tape.
-
-A symbol has a shape and a dtype and no numbers. `Symbol` stands for an array, `Number` for a single float; both are
-nodes, so the ops of the table, NumPy's functions, `grad` and its kin take them as they take a `Tensor` and a `Value`.
-"""
+"""Symbols: nodes with a shape and a dtype and no number, each the row of a tape."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import ops
-from ..graph import Node, cotangents, is_node, recorded_by
-from ..ops import TABLE, Op, shape_of
-from ..ops.arithmetic import BINARY, COMPARISONS, UNARY
-from ..ops.namespaces import BY_TYPE, is_number, numpy_reading
-from ..tensor import Tensor
-from ..value import Value
-from .tape import (
-    ALIAS,
-    BOOLEAN,
-    BOOLEAN_OPS,
-    CONSTANT,
-    COTANGENT,
-    DETACHED,
-    ELEMENT,
-    INPUT,
-    SAMPLE,
-    Pull,
-    Tape,
-    code_of,
-)
-
-PACKAGE = str(Path(__file__).parent.parent)
-
-
-class TraceError(TypeError):
-    """Something that needs numbers, where there are only symbols."""
-
-
-def user_line() -> str:
-    """`file:line` of the innermost frame outside of this package and of libraries."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        ours = file.startswith((PACKAGE, "<tinygrad_notes", "<__array_function__"))
-        if not ours and "site-packages" not in file:
-            return f"{file}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]  # the outermost frame has none
-    return "?"
-
-
-def refuse(what: str, instead: str) -> NoReturn:
-    """Raise the error of a traced value that was asked for its number."""
-    raise TraceError(
-        f"compile: {what} at {user_line()}, while the function was traced: it has a shape but no number yet. {instead}"
-    )
-
-
-def refuse_frozen(what: str) -> NoReturn:
-    """Raise the error of a number whose origin is not known."""
-    raise TraceError(
-        f"compile: {what} was used at {user_line()} while the function was traced: it may come from an array, and "
-        "would stay the same in every later call. Give the array as an argument; a constant is float(...)."
-    )
-
-
-def refuse_assignment(node: Any) -> NoReturn:
-    """Raise the error of a function that sets the data of a node while it is traced."""
-    raise TraceError(
-        f"compile: the function assigned to the data of {ops.describe(node)}, which would happen once and not in every "
-        "call. Return the new value, and take parameters as arguments (donate= updates in place)."
-    )
-
-
-class _Thread(threading.local):
-    tape: Tape | None = None
-    unrolls = False
-
-
-_thread = _Thread()
-
-
-def current() -> Tape | None:
-    """The tape that is written in this thread, if a function is being traced."""
-    return _thread.tape
-
-
-def unrolls() -> bool:
-    """Whether maps are to be traced sample by sample."""
-    return _thread.unrolls
-
-
-@contextlib.contextmanager
-def tracing(tape: Tape, unroll: bool | None = None) -> Iterator[None]:
-    """Within the block, this tape is written; `unroll` says whether maps are traced sample by sample."""
-    before = _thread.tape, _thread.unrolls
-    _thread.tape, _thread.unrolls = tape, before[1] if unroll is None else unroll
-    try:
-        with recorded_by(_record), _reading_data():
-            yield
-    finally:
-        _thread.tape, _thread.unrolls = before
-
-
-_SLOT: Any = vars(Node)["data"]
-
-
-class _Data:
-    """`Node.data` while a function is traced: what the function itself reads is captured, what it assigns refused."""
-
-    readers = 0  # in how many threads functions are traced
-    lock = threading.Lock()
-
-    def __get__(self, node: Any, kind: Any = None) -> Any:
-        tape = current()
-        if node is None or tape is None or self._is_ours(sys._getframe(1)):
-            return self if node is None else _SLOT.__get__(node)
-        return wrap(tape, enter(tape, node)).detach()
-
-    def __set__(self, node: Any, data: Any) -> None:
-        if current() is not None and not self._is_ours(sys._getframe(1)):
-            refuse_assignment(node)
-        _SLOT.__set__(node, data)
-
-    def _is_ours(self, frame: Any) -> bool:
-        return bool(frame.f_code.co_filename.startswith((PACKAGE, "<tinygrad_notes")))
-
-
-@contextlib.contextmanager
-def _reading_data() -> Iterator[None]:
-    """Within the block, reading a node's data is noticed. Otherwise it is a slot, and costs nothing."""
-    with _Data.lock:
-        _Data.readers += 1
-        type.__setattr__(Node, "data", _Data())
-    try:
-        yield
-    finally:
-        with _Data.lock:
-            _Data.readers -= 1
-            if not _Data.readers:
-                type.__setattr__(Node, "data", _SLOT)
-
-
-def _record(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    """An op on nodes that are not traced, while a function is: they are captured, and the op is part of the program."""
-    tape = current()
-    assert tape is not None
-    return wrap(tape, tape.apply(op, [enter(tape, a) for a in args], params))
-
-
-class StandIn:
-    """What a symbol has for `.data`: a shape and a dtype, and nothing to compute with."""
-
-    traced = True
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.shape, self.dtype, self.ndim, self.device = shape, dtype, len(shape), "cpu"
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__array"):
-            raise AttributeError(name)
-        refuse(
-            f".data.{name} of a traced value was asked for",
-            "Compute with the value itself, by the ops of this package.",
-        )
-
-
-for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "lt", "le", "gt", "ge", "neg", "getitem"):
-    for _reverse in ("", "r"):
-        setattr(StandIn, f"__{_reverse}{_name}__", lambda self, *other: self.__getattr__("_"))
-
-
-def _no_number(what: str, instead: str) -> Callable[..., NoReturn]:
-    def method(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        refuse(what, instead)
-
-    return method
-
-
-_BRANCH = (
-    "Choose with tn.where, tn.maximum or tn.minimum; or make what the branch depends on a static argument (static=)."
-)
-_PLAIN = (
-    "Return it from the function and look at it there; or make the argument it comes from a static argument (static=)."
-)
-_IN_PLACE = "Build the new array by tn.where, tn.concat or tn.stack, and return it."
+from ... import ops
+from ...graph import cotangents, is_node
+from ...ops import Op, shape_of
+from ...ops.namespaces import is_number
+from ...tensor import Tensor
+from ...value import Value
+from ..tape import ALIAS, BOOLEAN, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, SAMPLE, Pull, Tape
+from .refusals import BRANCH, IN_PLACE, PLAIN, StandIn, TraceError, no_number, refuse, user_line
+from .thread import current
 
 
 class Traced:
@@ -286,7 +111,7 @@ class Traced:
 
         What is asked of elements is asked of their whole array, once.
         """
-        from .reverse import last_loop, through  # which is written in terms of this
+        from ..reverse import last_loop, through  # which is written in terms of this
 
         tape: Tape = targets[0].tape
         loop = last_loop(tape, [y.index for y, _ in seeds], [x.index for x in targets])
@@ -320,7 +145,7 @@ class Traced:
         """The cotangent 1."""
         if math.prod(self.shape) != 1:
             raise ValueError(f"grad: {ops.describe(self)} has {math.prod(self.shape)} elements; expected a scalar.")
-        return symbols.ones_like(self)
+        return filled_like(self, 1.0)
 
     def own(self, g: Any, shared: bool) -> Any:
         """The gradient as it is."""
@@ -342,7 +167,7 @@ class Traced:
         live = [y for y in outputs if isinstance(y, Traced)]
         starts = []
         for y in live:
-            zero = _filled(y, 0.0)
+            zero = filled_like(y, 0.0)
             starts.append((zero if isinstance(zero, Traced) else constant(tape, zero)).enter(next(transforms)))
         pulled = cls.pullback(list(zip(live, starts, strict=True)), inputs)
         seeds = [(c, t) for c, t in zip(pulled, tangents, strict=True) if isinstance(c, Traced)]
@@ -353,25 +178,23 @@ class Traced:
         """Refused: it writes to `.grad`."""
         refuse("backward() was called on a traced value", "Use tn.value_and_grad, which returns the gradients.")
 
-    __bool__ = _no_number("a branch (if, while, and, or, assert) on a traced value", _BRANCH)
-    __float__ = _no_number("float() of a traced value", _PLAIN)
-    __int__ = _no_number("int() of a traced value", _PLAIN)
-    __index__ = _no_number("an index or a range() from a traced value", _PLAIN)
-    __round__ = _no_number("round() of a traced value", _PLAIN)
-    __str__ = _no_number("printing (str) of a traced value", _PLAIN)
-    __format__ = _no_number("formatting of a traced value", _PLAIN)
-    __array__ = _no_number(
-        "a NumPy array was made of a traced value, or a traced value was written into one", _IN_PLACE
-    )
-    __setitem__ = _no_number("an assignment to elements of a traced array", _IN_PLACE)
+    __bool__ = no_number("a branch (if, while, and, or, assert) on a traced value", BRANCH)
+    __float__ = no_number("float() of a traced value", PLAIN)
+    __int__ = no_number("int() of a traced value", PLAIN)
+    __index__ = no_number("an index or a range() from a traced value", PLAIN)
+    __round__ = no_number("round() of a traced value", PLAIN)
+    __str__ = no_number("printing (str) of a traced value", PLAIN)
+    __format__ = no_number("formatting of a traced value", PLAIN)
+    __array__ = no_number("a NumPy array was made of a traced value, or a traced value was written into one", IN_PLACE)
+    __setitem__ = no_number("an assignment to elements of a traced array", IN_PLACE)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if options.get("out") is not None:
-            refuse(f"an in-place operator or out= of np.{ufunc.__name__} with a traced value", _IN_PLACE)
+            refuse(f"an in-place operator or out= of np.{ufunc.__name__} with a traced value", IN_PLACE)
         return super().__array_ufunc__(ufunc, method, *inputs, **options)  # type: ignore[misc]  # of Node
 
-    item = _no_number("item() of a traced value", _PLAIN)
-    tolist = _no_number("tolist() of a traced value", _PLAIN)
+    item = no_number("item() of a traced value", PLAIN)
+    tolist = no_number("tolist() of a traced value", PLAIN)
 
     def __repr__(self) -> str:
         return f"<traced {self.dtype} {self.shape}>"
@@ -554,175 +377,8 @@ def gradients(y: Any, nodes: Sequence[Any]) -> list[Any]:
     return [found.get(node, 0.0 * node.data) for node in nodes]
 
 
-# --- operators on numbers, at the cost of a dictionary look-up --------------------------------------------------------
-
-
-def _unary(op: Op) -> Callable[[Number], Any]:
-    code = code_of(op)
-    is_truth = op.name in BOOLEAN_OPS
-
-    def record(a: Number) -> Any:
-        tape = a.tape
-        if tape.folding or tape.line is not None or a.index in tape.dtypes:
-            return op.apply((a,), {})
-        key = (code, a.index)
-        known = tape.known
-        index = known.get(key)
-        if index is None:
-            index = known[key] = len(tape.rows)
-            tape.rows.append(key)
-            if is_truth:
-                tape.dtypes[index] = BOOLEAN
-        y = Number()
-        y.tape = tape
-        y.index = index
-        return y
-
-    return record
-
-
-def _function(op: Op) -> Callable[[Any, Any], Any]:
-    """An op of two arguments, one of them a number."""
-    forwards, backwards = _binary(op), _binary(op, reverse=True)
-
-    def record(a: Any, b: Any) -> Any:
-        if any(x.__class__ is Number and x.index in x.tape.dtypes for x in (a, b)):  # a truth
-            return op.apply((a, b), {})
-        return forwards(a, b) if a.__class__ is Number else backwards(b, a)
-
-    return record
-
-
-def _binary(op: Op, reverse: bool = False) -> Callable[[Number, Any], Any]:
-    code = code_of(op)
-    neutral = 0 if op is ops.add or (op is ops.subtract and not reverse) else None
-    is_truth = op.name in BOOLEAN_OPS
-
-    def record(a: Number, b: Any) -> Any:
-        tape = a.tape
-        kind = b.__class__
-        if kind is Number:
-            if b.tape is not tape or tape.folding or tape.line is not None:  # refused there, simplified, or noted
-                return op.apply((b, a) if reverse else (a, b), {})
-            other = b.index
-        elif (kind is float or kind is int) and not tape.folding and tape.line is None:
-            if b == 0 and neutral == 0:  # Python's sum starts with 0
-                return a
-            other = tape.constant(b)
-        else:
-            return op.apply((b, a) if reverse else (a, b), {})
-        key = (code, other, a.index) if reverse else (code, a.index, other)
-        known = tape.known
-        index = known.get(key)
-        if index is None:
-            index = known[key] = len(tape.rows)
-            tape.rows.append(key)
-            if is_truth:
-                tape.dtypes[index] = BOOLEAN
-        y = Number()
-        y.tape = tape
-        y.index = index
-        return y
-
-    return record
-
-
-for _name, _op in BINARY.items():
-    setattr(Number, f"__{_name}__", _binary(_op))
-    setattr(Number, f"__r{_name}__", _binary(_op, reverse=True))
-for _name, _op in COMPARISONS.items():
-    setattr(Number, f"__{_name}__", _binary(_op))
-    setattr(Symbol, f"__{_name}__", getattr(Tensor, f"__{_name}__"))
-for _name, _op in UNARY.items():
-    setattr(Number, f"__{_name}__", _unary(_op))
-for _name, _op in {"and": ops.logical_and, "or": ops.logical_or}.items():
-    setattr(Number, f"__{_name}__", lambda a, b, _op=_op: _op(a, b))
-    setattr(Number, f"__r{_name}__", lambda a, b, _op=_op: _op(b, a))
-
-
-def _add_method(op: Op) -> None:
-    if not op.elementwise or op.defaults:
-        return
-    if op.arity == 1:
-        op.recorders[Number] = _unary(op)
-        if op.method:
-            setattr(Number, op.name, op.recorders[Number])
-    elif op.arity == 2:
-        op.recorders[Number] = _function(op)
-
-
-ops.for_each_row(_add_method)
-setattr(Number, "__invert__", lambda a: ops.logical_not(a))  # noqa: B010, PLW0108  # a method; NumPy's operator for logic
-
-# --- the reading of a rule by symbols ---------------------------------------------------------------------------------
-
-
-class Symbols:
-    """Symbols: `xp.exp` is the op `exp`, so that reading a rule writes it onto the tape.
-
-    Args:
-        careful: whether 0 · ∞ = 0 is kept by a choice at every product of a backward pass. Without it such a product
-            is NaN; a program that gives a NaN or an infinity is run again with care.
-        tape: where plain numbers go that a rule moves or sums.
-    """
-
-    def __init__(self, careful: bool, tape: Tape | None = None) -> None:
-        self.careful, self.tape = careful, tape
-
-    native = property(lambda self: self)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in TABLE:
-            raise AttributeError(f"no op {name!r} in the table.")
-        op = TABLE[name]
-
-        def call(*args: Any, **params: Any) -> Any:
-            if not op.elementwise and self.tape is not None:  # a plain number takes the shape that it is given
-                args = tuple(constant(self.tape, a) if is_number(a) else a for a in args)
-            return op(*args, **params)
-
-        setattr(self, name, call)
-        return call
-
-    def scale(self, g: Any, slope: Any) -> Any:
-        """g · slope, where 0 · ∞ = 0."""
-        if is_number(slope) and math.isfinite(slope):
-            return g * slope
-        if not self.careful:
-            return g * slope
-        product = g * slope
-        dead = ops.logical_and(
-            ops.logical_or(ops.equal(g, 0.0), ops.equal(slope, 0.0)), ops.logical_not(self.isfinite(product))
-        )
-        return ops.where(dead, 0.0, product)
-
-    @staticmethod
-    def where(condition: Any, a: Any, b: Any) -> Any:
-        """The op, or the chosen one where the condition is plain."""
-        return (a if condition else b) if isinstance(condition, (bool, np.bool)) else ops.where(condition, a, b)
-
-    @staticmethod
-    def isfinite(x: Any) -> Any:
-        """Where x is finite: where x - x is 0."""
-        return ops.equal(x - x, 0.0) if is_node(x) else math.isfinite(x)
-
-    @staticmethod
-    def zeros_like(x: Any) -> Any:
-        """Zeros in the shape of x."""
-        return _filled(x, 0.0)
-
-    @staticmethod
-    def ones_like(x: Any) -> Any:
-        """Ones in the shape of x."""
-        return _filled(x, 1.0)
-
-    @staticmethod
-    def asarray(x: Any, **options: Any) -> Any:
-        """x, which is a symbol or a number already."""
-        return x
-
-
-def _filled(x: Any, number: float) -> Any:
+def filled_like(x: Any, number: float) -> Any:
+    """A number in the shape and dtype of a symbol."""
     if not isinstance(x, Traced) or not (x.shape or x.dtype != np.float64):
         return number
     tape = x.tape
@@ -732,7 +388,3 @@ def _filled(x: Any, number: float) -> Any:
     if x.shape:
         index = tape.row((tape.code(ops.broadcast_to, {"shape": x.shape}), index), x.shape, tape.dtype(index))
     return wrap(tape, index)
-
-
-symbols = Symbols(careful=False)
-BY_TYPE[StandIn] = numpy_reading  # for what only asks for the dtype
