@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
+from .classes import ADD, Classes
 from .differentiate import cotangents
 from .looping import LoopResult
+from .places import Ids, strided, varying
 from .tape import (
-    ALIAS,
     ASSEMBLED,
     CONSTANT,
     COTANGENT,
@@ -39,8 +40,7 @@ from .tape import (
 )
 from .trace import Symbols, Traced, constant, contiguous, enter, wrap
 
-ADD, MULTIPLY, STACK = code_of(ops.add), code_of(ops.multiply), ops.stack
-Ids = np.ndarray[Any, np.dtype[np.int64]]
+MULTIPLY, STACK = code_of(ops.multiply), ops.stack
 
 
 class Lane(NamedTuple):
@@ -70,71 +70,7 @@ class Roller:
         self.ids: dict[Any, Ids] = {}
         self.sampled: dict[int, bytearray] = {}
         self.pulled: dict[int, list[Any]] = {}
-        self._classify()
-
-    # --- what is equal to what --------------------------------------------------------------------------------------
-
-    def _classify(self) -> None:
-        """Hash the rows: two of one class are one computation on other elements of the same arrays."""
-        source, rows, shapes = self.source, self.source.rows, self.source.shapes
-        n = len(rows)
-        uses = [0] * n
-        for i in self.live:
-            row = rows[i]
-            for a in row[1:] if row[0] >= 0 else source.arguments(i):
-                uses[a] += 1
-        absorbed = bytearray(n)
-        for i in self.live:
-            row = rows[i]
-            if row[0] == ADD and i not in shapes:
-                for a in row[1:]:
-                    if uses[a] == 1 and rows[a][0] == ADD and a not in shapes:
-                        absorbed[a] = 1
-        targets = {t for pull in source.pulls for t in pull.targets}
-        kinds, kept = [0] * n, [0] * n
-        arguments: tuple[list[int], list[int], list[int]] = ([0] * n, [0] * n, [0] * n)
-        first, second, _ = arguments
-        known: dict[tuple[int, ...], int] = {}
-        get, alone, deep = known.setdefault, -1, self.deep
-        for i in self.live:
-            row = rows[i]
-            code = row[0]
-            if code == ELEMENT:
-                _, array, second[i] = row
-                first[i] = array
-                kinds[i] = get((code, array), len(known))
-                kept[i] = get(row, len(known)) if array in targets else kinds[i]
-            elif code == CONSTANT:
-                kinds[i] = kept[i] = get(row, len(known))
-            elif i in shapes or code in (INPUT, COTANGENT, ALIAS, LOOP, MAPPED) or len(row) > 4:
-                kinds[i] = kept[i] = alone
-                alone -= 1
-            elif len(row) == 3:
-                _, a, b = row
-                first[i], second[i] = a, b
-                kinds[i] = get((code, absorbed[i], kinds[a], kinds[b]), len(known))
-                if not deep:
-                    kept[i] = get((code, absorbed[i], kept[a], kept[b]), len(known))
-            else:
-                for k, a in enumerate(row[1:]):
-                    arguments[k][i] = a
-                kinds[i] = get((code, absorbed[i], *[kinds[a] for a in row[1:]]), len(known))
-                if not deep:
-                    kept[i] = get((code, absorbed[i], *[kept[a] for a in row[1:]]), len(known))
-        self.kinds, self.kept, self.absorbed, self.args = kinds, kept, absorbed, np.array(arguments)
-
-    def _terms(self, index: int) -> list[int]:
-        """The terms of the sum that a row of additions is, through additions that serve nothing else."""
-        rows, absorbed = self.source.rows, self.absorbed
-        terms, stack = [], [index]
-        while stack:
-            i = stack.pop()
-            if i == index or absorbed[i]:
-                _, a, b = rows[i]
-                stack += (b, a)
-            else:
-                terms.append(i)
-        return terms
+        self.classes = Classes(source, self.live, deep)
 
     # --- the walk ---------------------------------------------------------------------------------------------------
 
@@ -234,8 +170,8 @@ class Roller:
             ids = np.array(row[1:])
             if (
                 len(set(row[1:])) >= self.least
-                and len({self.kinds[i] for i in row[1:]}) == 1
-                and self.kinds[row[1]] >= 0
+                and len({self.classes.kinds[i] for i in row[1:]}) == 1
+                and self.classes.kinds[row[1]] >= 0
             ):
                 array = yield self._key(ids)
                 return array
@@ -277,7 +213,7 @@ class Roller:
             if whole is not None:
                 pieces = [*pieces, (np.arange(target.size) if target.shape else 0, whole)]
             return self._assembled(pieces, target.shape)
-        total = filled(self.tape, target, 0.0) if whole is None else whole
+        total = self.xp.zeros_like(target) if whole is None else whole
         for where, g in pieces:
             index = np.unravel_index(where, target.shape)
             piece = ops.scatter(g, index=index, shape=target.shape) if target.shape else g
@@ -339,15 +275,15 @@ class Roller:
         code = row[0]
         if code == ELEMENT:
             array = yield row[1]
-            return self._places(array, source.shape(row[1]), self.args[1][ids])
+            return self._places(array, source.shape(row[1]), self.classes.args[1][ids])
         if code == ADD and self.deep:
             return (yield from self._sum(ids.reshape(-1), ids.shape))
         if code == DETACHED:
-            inner = yield from self._argument(self.args[0][ids])
+            inner = yield from self._argument(self.classes.args[0][ids])
             return wrap(self.tape, self.tape.row((code, inner.index), inner.shape, inner.dtype))
         args = []
         for k in range(len(row) - 1):
-            args.append((yield from self._argument(self.args[k][ids])))  # noqa: PERF401  # no comprehension may wait
+            args.append((yield from self._argument(self.classes.args[k][ids])))  # noqa: PERF401  # no comprehension may wait
         op, params = source.operation(code)
         return self._apply(op, args, params)
 
@@ -366,11 +302,11 @@ class Roller:
 
     def _sum(self, ids: Ids, shape: tuple[int, ...]) -> Generator[Any, Any, Any]:
         """A sum (or many, in step): terms of one class become a sum along an axis."""
-        terms = np.array([self._terms(int(i)) for i in ids]).reshape(*shape, -1)
+        terms = np.array([self.classes.terms(int(i)) for i in ids]).reshape(*shape, -1)
         first = terms.reshape(-1, terms.shape[-1])[0].tolist()
         total: Any = None
         for group in self._groups(first):
-            if len(group) >= self.least and self.kinds[first[group[0]]] >= 0:
+            if len(group) >= self.least and self.classes.kinds[first[group[0]]] >= 0:
                 part = yield from self._rolled(terms[..., group])
                 total = part if total is None else total + part
                 continue
@@ -387,11 +323,11 @@ class Roller:
         """
         groups: list[list[int]] = []
         rest = list(range(len(terms)))
-        for of in (self.kinds,) if self.deep else (self.kept, self.kinds):
+        for of in (self.classes.kinds,) if self.deep else (self.classes.kept, self.classes.kinds):
             classes: dict[int, list[int]] = {}
             for t in rest:
                 classes.setdefault(of[terms[t]], []).append(t)
-            last = of is self.kinds
+            last = of is self.classes.kinds
             groups += [g for g in classes.values() if last or len(g) >= self.least]
             rest = [] if last else [t for g in classes.values() if len(g) < self.least for t in g]
         return sorted(groups, key=lambda g: g[0])  # in the order in which they were written
@@ -400,7 +336,7 @@ class Roller:
         """Terms of one class, summed along the last axis of `ids`."""
         row = self.source.rows[int(ids.flat[0])]
         if self.deep and row[0] == MULTIPLY and ids.ndim > 1:
-            product = yield from self._product(self.args[0][ids], self.args[1][ids])
+            product = yield from self._product(self.classes.args[0][ids], self.classes.args[1][ids])
             if product is not None:
                 return product
         found = yield from self._argument(ids)
@@ -461,58 +397,3 @@ def iter_key(key: Any) -> Generator[Any, Any, Any]:
 def number_of(y: Any) -> Any:
     """A truth value as 0 or 1, to be kept in memory."""
     return ops.where(y, 1.0, 0.0) if isinstance(y, Traced) and y.dtype.kind == "b" else y
-
-
-def varying(ids: Ids) -> list[bool]:
-    """Along which axes the ids change."""
-    return [n > 1 and bool((ids != ids.take([0], axis=k)).any()) for k, n in enumerate(ids.shape)]
-
-
-def filled(tape: Tape, like: Any, x: float) -> Any:
-    """An array of one number, in the shape and dtype of another."""
-    number = constant(tape, x)
-    if like.dtype != np.float64:
-        number = ops.astype(number, dtype=like.dtype)
-    return ops.broadcast_to(number, shape=like.shape) if like.shape else number
-
-
-def strided(array: Any, shape: tuple[int, ...], offsets: Any) -> Any:
-    """The elements of an array at offsets, as views of it where the offsets are regular."""
-    steps = [int(offsets.take(1, axis=k).flat[0] - offsets.flat[0]) for k in range(offsets.ndim)]
-    start = int(offsets.flat[0])
-    regular = start + sum(
-        (np.arange(n) * s).reshape([-1 if j == k else 1 for j in range(offsets.ndim)])
-        for k, (n, s) in enumerate(zip(offsets.shape, steps, strict=True))
-    )
-    order = sorted(range(offsets.ndim), key=lambda k: -steps[k])
-    packed = tuple(offsets.shape[k] for k in order)
-    size = offsets.size
-    if (regular == offsets).all() and tuple(steps[k] for k in order) == contiguous(packed):
-        whole = size == int(np.prod(shape))
-        flat = array if whole and len(shape) == len(packed) else ops.reshape(array, shape=(-1,))
-        if not whole:
-            flat = flat[start : start + size]
-        found = ops.reshape(flat, shape=packed)
-        axes = tuple(int(k) for k in np.argsort(order))
-        return ops.permute_dims(found, axes=axes) if axes != tuple(range(len(axes))) else found
-    return _columns(array, shape, offsets, start, steps, regular)
-
-
-def _columns(array: Any, shape: tuple[int, ...], offsets: Any, start: int, steps: list[int], regular: Any) -> Any:
-    """Offsets along some axes of the array only, such as a column; a gather where that does not fit either."""
-    if (regular == offsets).all():
-        strides = contiguous(shape)
-        first = np.unravel_index(start, shape)
-        index: list[Any] = [int(i) for i in first]
-        used = []
-        for n, step in zip(offsets.shape, steps, strict=True):
-            fits = [k for k, s in enumerate(strides) if s == step and index[k] + n <= shape[k] and k not in used]
-            if not fits:
-                break
-            index[fits[0]] = slice(index[fits[0]], index[fits[0]] + n)
-            used.append(fits[0])
-        else:
-            part = array[tuple(index)]
-            axes = tuple(sorted(used).index(k) for k in used)
-            return ops.permute_dims(part, axes=axes) if axes != tuple(range(len(axes))) else part
-    return ops.getitem(ops.reshape(array, shape=(-1,)), index=offsets)
