@@ -6,6 +6,7 @@ elementwise op writes over its own argument where it can. Views (transposes, res
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import linecache
 import math
@@ -16,6 +17,7 @@ import numpy as np
 
 from ..ops.namespaces import numpy_reading
 from .lower import lower
+from .results import Results
 from .tape import CONSTANT, ELEMENT, INPUT, LANES, Tape
 
 UFUNCS: dict[str, str] = {
@@ -36,6 +38,8 @@ _REDUCTIONS = {"sum": "add", "max": "maximum", "min": "minimum", "prod": "multip
 _VIEWS = {"reshape", "permute_dims", "expand_dims", "squeeze", "broadcast_to", "getitem"}
 _MAY_VIEW = {*_VIEWS, "flip", "astype", "einsum"}
 _counter = itertools.count()
+EXACT = 2_000
+"""So many numbers BLAS may add up: it rounds more often than NumPy, which adds up parts, and then these."""
 
 
 class ArrayProgram:
@@ -46,21 +50,28 @@ class ArrayProgram:
         roots: the rows to return.
         fuse: whether chains of elementwise ops become native code.
         read: rows of results that the caller has read before the next run; their memory is used again.
+        checked: whether a result that is not finite is not believed: see `lower`.
 
     Attributes:
         source: the text of the function.
-        run: takes the arrays of the INPUT rows, in order, and returns a list of results.
+        run: takes the arrays of the INPUT rows, in order, and returns a list of results; `None` if one that is checked
+            is not finite.
     """
 
-    def __init__(self, tape: Tape, roots: Sequence[int], fuse: bool = False, read: Sequence[int] = ()) -> None:
+    def __init__(
+        self, tape: Tape, roots: Sequence[int], fuse: bool = False, read: Sequence[int] = (), checked: bool = False
+    ) -> None:
         if fuse:
             from .entries import COMPUTED
             from .fused import LEAST, Kernel, bound
 
             self.make_kernel, self.bound, self.fused, self.least = Kernel, bound, COMPUTED, LEAST
+            self.tape, self.roots = lower(tape, roots, known=self.fused)
+        else:
+            self.tape, self.roots = lower(tape, roots, known=UFUNCS.keys(), products=True, signs=checked)
         self.fuse = fuse
-        self.tape, self.roots = lower(tape, roots, known=self.fused if fuse else UFUNCS.keys(), products=not fuse)
-        self.read = {row for row, root in zip(self.roots, roots, strict=True) if root in read}
+        self.checked = checked
+        self.read = [root in read for root in roots]
         self.open: dict[tuple[int, ...], Any] = {}
         self.lines: list[str] = []
         self.scope: dict[str, Any] = {"np": np}
@@ -68,10 +79,14 @@ class ArrayProgram:
         self.held: dict[int, np.ndarray[Any, Any]] = {}
         self.root_of: dict[int, int] = {}
         self.pool: dict[Any, list[str]] = {}
+        self.ones: dict[Any, str] = {}
         self.inputs: list[Any] = []
         self.instructions = 0
         self.flops = 0
         self._write()
+        # NumPy's warnings are a matter of the context; entering one that is ready costs less than `np.errstate`.
+        self.quiet = contextvars.Context()
+        self.quiet.run(np.seterr, all="ignore")
 
     def _write(self) -> None:
         tape = self.tape
@@ -85,9 +100,9 @@ class ArrayProgram:
         for i in live:
             for a in tape.arguments(i):
                 self.last[self.root_of[a]] = max(self.last.get(self.root_of[a], 0), order[i])
-        self.results = set(self.roots)
         for r in self.roots:
             self.last[self.root_of[r]] = len(live)
+        self._lay_out_results()
         self.users: dict[int, list[int]] = {}
         for i in live:
             for a in tape.arguments(i):
@@ -97,19 +112,18 @@ class ArrayProgram:
                 self._close(k, tape.arguments(i))
                 self._row(i, k)
         self._close(len(live), [a for kernel in self.open.values() for a in kernel.rows])
-        returned = ", ".join(self._returned(r) for r in self.roots)
+        self._return()
         arguments = ", ".join(self.names[i] for i in live if tape.rows[i][0] == INPUT)
-        body = "\n".join(f"    {line}" for line in [*self.lines, f"return [{returned}]"])
+        body = "\n".join(f"    {line}" for line in self.lines)
         self.source = f"def program({arguments}):\n{body}\n"
         file = f"<tinygrad_notes compiled {next(_counter)}>"
         linecache.cache[file] = (len(self.source), None, self.source.splitlines(keepends=True), file)
         exec(compile(self.source, file, "exec"), self.scope)
         self.run: Callable[..., list[Any]] = self.scope["program"]
 
-    def __call__(self, arrays: Sequence[Any]) -> list[Any]:
-        """The results; infinities and NaN are values, not warnings."""
-        with numpy_reading.quiet():
-            return self.run(*arrays)
+    def __call__(self, arrays: Sequence[Any]) -> list[Any] | None:
+        """The results, as of `run`; infinities and NaN are values, not warnings."""
+        return self.quiet.run(self.run, *arrays)
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
@@ -160,7 +174,7 @@ class ArrayProgram:
         elif op.name == "matmul":
             inner = tape.shape(args[0])[-1]
             self.flops += 2 * size * inner
-            plain = all(len(tape.shape(a)) == 2 for a in args)
+            plain = all(len(tape.shape(a)) <= 2 for a in args)  # then they are the same, and `dot` takes less time
             self._call(i, f"np.{'dot' if plain else 'matmul'}({', '.join(names)}{{out}})", shape)
             self._free(i, args, k)
         else:
@@ -173,16 +187,34 @@ class ArrayProgram:
             self._free(i, args, k)
 
     def _as_product(self, i: int, x: int, params: dict[str, Any]) -> bool:
-        """A sum over the first axis of a matrix, or of the squares of an array, as a product: BLAS adds faster."""
+        """A sum of all numbers of an array, or along an axis of a matrix, as a product: BLAS adds faster."""
         tape = self.tape
-        shape, axis = tape.shape(x), params.get("axis")
-        if tape.dtype(x) not in (np.float64, np.float32) or params.get("keepdims") or self.names[x].startswith("("):
+        shape, axis, held = tape.shape(x), params.get("axis"), self.held.get(x)
+        if held is None or held.dtype not in (np.float64, np.float32) or params.get("keepdims") or not held.size:
             return False
-        if len(shape) == 2 and axis in (0, (0,)) and x in self.held and shape[0] > 1:
-            ones = self._bind("ones", np.ones(shape[0], tape.dtype(x)))
-            self._call(i, f"np.dot({ones}, {self.names[x]}{{out}})", tape.shape(i))
-            return True
-        return False
+        axes = {
+            a % len(shape) for a in ((axis,) if isinstance(axis, int) else range(len(shape)) if axis is None else axis)
+        }
+        name = self.names[x]
+        if len(axes) == len(shape):
+            if held.size > EXACT or not held.flags.c_contiguous:
+                return False
+            name, size = (name if len(shape) == 1 else self._bind("v", held.reshape(-1))), held.size
+        elif len(shape) == 2 and (axes == {0} or shape[1] <= EXACT):
+            (along,) = axes
+            size = shape[along]
+        else:
+            return False
+        ones = self._ones(size, held.dtype)
+        given = f"{name}, {ones}" if axes == {1} else f"{ones}, {name}"
+        self._call(i, f"np.dot({given}{{out}})", tape.shape(i))
+        return True
+
+    def _ones(self, size: int, dtype: np.dtype[Any]) -> str:
+        """The name of a vector of ones."""
+        if (size, dtype) not in self.ones:
+            self.ones[size, dtype] = self._bind("ones", np.ones(size, dtype))
+        return self.ones[size, dtype]
 
     # --- chains as kernels --------------------------------------------------------------------------------------------
 
@@ -236,8 +268,7 @@ class ArrayProgram:
         held = self.held.get(a)
         if held is not None:
             return (a, strides) if held.flags.c_contiguous else None
-        plain = self.tape.rows[a][0] == INPUT or (a in self.results and self.tape.shape(a))
-        return (a, strides) if plain else None
+        return (a, strides) if self.tape.rows[a][0] == INPUT else None
 
     def _close(self, k: int, needed: Sequence[int]) -> None:
         """Write the chains that made any of these rows."""
@@ -296,12 +327,9 @@ class ArrayProgram:
         if not shape:
             self._define(i, f"({names[1]} if {names[0]} else {names[2]})")
         elif tape.filling(args[1]) == 1 and tape.filling(args[2]) == 0 and tape.shape(args[0]) == shape:
-            out = self._buffer(i)
-            self.lines.append(f"np.copyto({out}, {names[0]})")
-        else:
-            out = self._buffer(i)
-            self.lines.append(f"np.copyto({out}, {names[2]})")
-            self.lines.append(f"np.copyto({out}, {names[1]}, where={names[0]})")
+            self.lines.append(f"np.copyto({self._buffer(i)}, {names[0]})")
+        else:  # allocates, and takes half the time of two copies, of which one goes by the mask
+            self._define(i, f"np.where({', '.join(names)})")
         self._free(i, args, k)
 
     def _view(self, i: int, name: str, args: Sequence[int], params: dict[str, Any]) -> bool:
@@ -362,13 +390,13 @@ class ArrayProgram:
             self.lines.append(template.format(out=f", out={out}"))
 
     def _buffer(self, i: int) -> str:
-        """A buffer for a row; what is returned gets memory of its own in every call."""
+        """A buffer for a row: its place among the results, or one that nothing needs any more."""
         shape, dtype = self.tape.shape(i), self.tape.dtype(i)
-        if i in self.results and i not in self.read:
-            self._define(i, f"np.empty({shape}, np.{dtype.name})")
-            return self.names[i]
         free = self.pool.get((shape, dtype))
-        name = free.pop() if free else self._bind("b", np.empty(shape, dtype))
+        if i in self.places:
+            name = self._bind("r", self.places[i])
+        else:
+            name = free.pop() if free else self._bind("b", np.empty(shape, dtype))
         self.names[i] = name
         self.held[i] = self.scope[name]
         return name
@@ -388,22 +416,55 @@ class ArrayProgram:
             self.pool.setdefault((held.shape, held.dtype), []).append(self.names[root])
             self.last[root] = -1
 
-    def _returned(self, r: int) -> str:
-        name = self.names[r]
-        code = self.tape.rows[r][0]
-        if not self.tape.shape(r):
-            kind = "bool" if self.tape.dtype(r).kind == "b" else "float"
-            return name if code == CONSTANT else f"{name}.item()" if self._is_array(r) else f"{kind}({name})"
-        root = self.root_of[r]
-        if code == INPUT or root != r or self.roots.count(r) > 1:
-            lasting = code == INPUT or self.tape.rows[root][0] == INPUT or root in self.held
-            lasting = lasting or self.tape.filling(r) is not None  # made once, for all calls
-            shared = sum(self.root_of[i] == root for i in self.roots) > 1
-            return f"{name}.copy()" if lasting or shared else f"np.ascontiguousarray({name})"
-        return name
+    # --- results ----------------------------------------------------------------------------------------------------
 
-    def _is_array(self, r: int) -> bool:
-        return self.tape.rows[r][0] == INPUT
+    def _lay_out_results(self) -> None:
+        """Give the arrays that are returned places, one after the other, where the rows write them if they can."""
+        tape, self.results = self.tape, set(self.roots)
+        self.returned: dict[int, np.ndarray[Any, Any]] = {}
+        self.places: dict[int, np.ndarray[Any, Any]] = {}
+        self.blocks: list[tuple[np.ndarray[Any, Any], list[int], Results]] = []
+        arrays = [k for k, r in enumerate(self.roots) if tape.shape(r)]
+        for dtype in dict.fromkeys(tape.dtype(self.roots[k]) for k in arrays):
+            own = sorted((k for k in arrays if tape.dtype(self.roots[k]) == dtype), key=self.read.__getitem__)
+            ends = np.cumsum([math.prod(tape.shape(self.roots[k])) for k in own]).tolist()
+            block = np.zeros(ends[-1], dtype)
+            views = [(a, b, tape.shape(self.roots[k])) for k, a, b in zip(own, [0, *ends], ends, strict=False)]
+            for k, (a, b, shape) in zip(own, views, strict=True):
+                self.returned[k] = block[a:b].reshape(shape)
+                self.places.setdefault(self.roots[k], self.returned[k])
+            count = sum(not self.read[k] for k in own)
+            fresh = Results(block[: views[count - 1][1] if count else 0], views[:count])
+            self.blocks.append((block, own[:count], fresh))
+
+    def _return(self) -> None:
+        """Put the rest of the results in their places, and return them in memory that the caller may keep."""
+        tape, named = self.tape, {}
+        for k, r in enumerate(self.roots):
+            if k not in self.returned:
+                kind = "bool" if tape.dtype(r).kind == "b" else "float"
+                plain = tape.rows[r][0] == CONSTANT
+                named[k] = self.names[r] if plain else f"{kind}({self.names[r]})"
+            else:
+                named[k] = self._bind("r", self.returned[k])
+                if self.held.get(r) is not self.returned[k]:
+                    self.lines.append(f"{named[k]}[...] = {self.names[r]}")
+        if self.checked:
+            self.scope["isfinite"] = math.isfinite
+            found = [named[k] for k, r in enumerate(self.roots) if not tape.shape(r) and tape.dtype(r).kind == "f"]
+            for block, _, _ in self.blocks:
+                if block.dtype.kind == "f":
+                    name = self._bind("all", block)
+                    found.append(f"np.dot({name}, {name})")
+            if found:
+                self.lines.append(f"if not isfinite({' + '.join(found)}):")
+                self.lines.append("    return None")
+        for _, own, fresh in self.blocks:
+            if own:
+                name = f"y{len(self.scope)}"
+                self.lines.append(f"{name} = {self._bind('fresh', fresh.take)}()")
+                named |= {k: f"{name}[{j}]" for j, k in enumerate(own)}
+        self.lines.append(f"return [{', '.join(named[k] for k in range(len(self.roots)))}]")
 
 
 def _is_plain(x: Any) -> bool:

@@ -10,14 +10,16 @@ from ..ops import Op
 from .tape import ALIAS, ASSEMBLED, CONSTANT, DETACHED, INPUT, LANES, Tape, code_of
 from .trace import Symbols, Traced, constant, enter, wrap
 
-MULTIPLY = code_of(ops.multiply)
+MULTIPLY, MAXIMUM, GREATER = code_of(ops.multiply), code_of(ops.maximum), code_of(ops.greater)
 COMPOSED = {"var", "std", "norm", "logsumexp", "softmax", "log_softmax", "outer", "pad", "sum_to", "mean"}
 """Ops that move or sum elements whose forward rule is a composition; every elementwise op with a rule is one too."""
 
 _ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative", "identity"}
 
 
-def lower(source: Tape, roots: Sequence[int], known: Collection[str], products: bool = False) -> tuple[Tape, list[int]]:
+def lower(
+    source: Tape, roots: Sequence[int], known: Collection[str], products: bool = False, signs: bool = False
+) -> tuple[Tape, list[int]]:
     """The same computation in ops that the back end knows.
 
     Args:
@@ -25,6 +27,8 @@ def lower(source: Tape, roots: Sequence[int], known: Collection[str], products: 
         roots: the rows that are wanted.
         known: names of ops that are to be left whole although they are compositions.
         products: whether a sum of products of two arrays is a product of vectors.
+        signs: whether the choice between g and 0 that relu's slope makes is a product, which NumPy does in a third of
+            the time; then something is to stand behind that knows better where a number is not finite.
 
     Returns:
         A new tape, and the rows of the roots on it. Aliases and detachments are gone: nothing is differentiated later.
@@ -48,7 +52,11 @@ def lower(source: Tape, roots: Sequence[int], known: Collection[str], products: 
             new[i] = tape.row((code, new[args[0]], *args[1:]), source.shape(i), source.dtype(i))
         else:
             op, params = source.operation(code)
-            found = _product(tape, new[args[0]], params) if products and op is ops.sum else None
+            found = None
+            if products and op is ops.sum:
+                found = _product(tape, new[args[0]], params)
+            elif signs and op is ops.where:
+                found = _by_sign(tape, [new[a] for a in args], source.dtype(i))
             if found is None:
                 found = _expanded(tape, xp, op, [new[a] for a in args], params, known)
             new[i] = found.index if isinstance(found, Traced) else tape.constant(found)
@@ -137,6 +145,27 @@ def _product(tape: Tape, x: int, params: dict[str, Any]) -> Any:
     return a @ b
 
 
+def _above_zero(tape: Tape, args: Sequence[int], given: Sequence[Any]) -> Any:
+    """x > 0 as max(x, 0) > 0, if there is such a row: nothing else may need x, which then is not kept."""
+    if tape.filling(args[1]) == 0:
+        positive = tape.known.get((MAXIMUM, args[0], tape.constant(0.0)))
+        if positive is not None:
+            return wrap(tape, positive) > 0
+    return None
+
+
+def _by_sign(tape: Tape, args: Sequence[int], dtype: Any) -> Any:
+    """g where y > 0, else 0, as sign(y) · g, if y is max(x, 0)."""
+    condition, g, other = args
+    code, *compared = tape.rows[condition]
+    if code != GREATER or tape.filling(compared[1]) != 0 or tape.filling(other) != 0:
+        return None
+    y = compared[0]
+    if tape.rows[y][0] != MAXIMUM or tape.filling(tape.rows[y][2]) != 0 or tape.dtype(y) != dtype:
+        return None
+    return ops.sign(wrap(tape, y)) * _symbol(tape, g)
+
+
 def _summed(tape: Tape, x: Any, shape: tuple[int, ...]) -> Any:
     """`sum_to` over leading axes only as one sum."""
     extra = len(x.shape) - len(shape)
@@ -150,4 +179,5 @@ _SPECIAL = {
     "pow": _power,
     "square": lambda tape, args, given: given[0] * given[0],
     "identity": lambda tape, args, given: given[0],
+    "greater": _above_zero,
 }

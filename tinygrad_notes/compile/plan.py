@@ -108,15 +108,16 @@ class NumPyPlan:
         roller = Roller(tape, roots, careful=careful, deep=True)
         rows = [roller.index(r) for r in roots]
         donated = [rows[k] for k, what in feedback if isinstance(what, Leaf)]  # results are copied over the arguments
-        self.program = ArrayProgram(roller.tape, rows, fuse, donated)
+        checked = bool(tape.pulls) and not careful
+        self.program = ArrayProgram(roller.tape, rows, fuse, donated, checked)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions, self.flops = self.program.instructions, self.program.flops
-        self.careful = Careful(self) if tape.pulls and not careful else None
+        self.careful = Careful(self) if checked else None
 
     def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """The results."""
         results = self.program(arrays)
-        return results if self.careful is None or all(map(_is_finite, results)) else self.careful.run(arrays)
+        return self.careful.run(arrays) if results is None else results  # type: ignore[union-attr]  # it is checked
 
 
 class PythonPlan:
@@ -397,7 +398,3 @@ def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
     if isinstance(x, np.ndarray):
         return x.astype(dtype)
     return bool(x) if dtype.kind == "b" else float(x)
-
-
-def _is_finite(x: Any) -> bool:
-    return math.isfinite(x if isinstance(x, float) else np.vdot(x, x)) if not isinstance(x, int) else True

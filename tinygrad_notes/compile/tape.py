@@ -328,7 +328,8 @@ class Tape:
             if all(self.dtype(a) == FLOAT64 for a in args) and type(y) is float:
                 return self.apply(ops.broadcast_to, [number], {"shape": shape})
         if op is ops.negative:
-            return self._made_by(args[0], ops.negative)
+            inner = self._made_by(args[0], ops.negative)
+            return self._scaled(args[0], -1.0) if inner is None else inner
         if op is ops.abs and (inner := self._made_by(args[0], ops.negative)) is not None:
             return self.apply(op, [inner], {})
         if len(args) == 2:
@@ -350,7 +351,8 @@ class Tape:
                 for k in (0, 1):
                     if (taken := self._chosen(args[k], args[1 - k])) is not None:
                         return taken
-                    if (scaled := self._scaled(args[k], args[1 - k])) is not None:
+                    by = args[1 - k]
+                    if self.is_constant(by) and (scaled := self._scaled(args[k], self.number(by))) is not None:
                         return scaled
                     if self.filling(args[k]) == -1 and self._result_is(args[1 - k], args[k]):
                         return self.apply(ops.negative, [args[1 - k]], {})
@@ -363,13 +365,13 @@ class Tape:
             return self.apply(ops.where, [args[0], g, self.constant(0.0)], {})
         return None
 
-    def _scaled(self, x: int, factor: int) -> int | None:
+    def _scaled(self, x: int, factor: float) -> int | None:
         """(c · y) · 2 as 2c · y, which rounds as little."""
-        if self.is_constant(factor) and self.number(factor) in (2.0, -2.0, 0.5, -0.5):
+        if factor in (-1.0, 2.0, -2.0, 0.5, -0.5):
             code, *args = self.rows[x]
             if code == _MULTIPLY and (self.is_constant(args[0]) or self.is_constant(args[1])):
                 c, y = args if self.is_constant(args[0]) else args[::-1]
-                return self.apply(ops.multiply, [self.constant(self.number(c) * self.number(factor)), y], {})
+                return self.apply(ops.multiply, [self.constant(self.number(c) * factor), y], {})
         return None
 
     def _made_by(self, index: int, op: Op) -> int | None:
