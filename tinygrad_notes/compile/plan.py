@@ -109,7 +109,7 @@ class NumPyPlan:
         rows = [roller.index(r) for r in roots]
         donated = [rows[k] for k, what in feedback if isinstance(what, Leaf)]  # results are copied over the arguments
         checked = bool(tape.pulls) and not careful
-        self.program = ArrayProgram(roller.tape, rows, fuse, donated, checked)
+        self.program = _program(fuse)(roller.tape, rows, donated, checked)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions, self.flops = self.program.instructions, self.program.flops
         self.careful = Careful(self) if checked else None
@@ -391,6 +391,14 @@ def _has_llvm(backend: str) -> bool:
     if backend == "llvm" and not found:
         raise ModuleNotFoundError("compile: backend='llvm' needs llvmlite: pip install 'tinygrad_notes[fast]'.")
     return found
+
+
+def _program(fuse: bool) -> type[ArrayProgram]:
+    if fuse:
+        from .fused import FusedProgram
+
+        return FusedProgram
+    return ArrayProgram
 
 
 def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
