@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops
 from ..ops.namespaces import numpy_reading
 from .lower import lower
+from .pack import base, is_written, pack
 from .results import Results
 from .tape import CONSTANT, ELEMENT, INPUT, LANES, Tape
 
@@ -78,14 +80,19 @@ class ArrayProgram:
 
     def _lowered(self, tape: Tape, roots: Sequence[int], checked: bool) -> tuple[Tape, list[int]]:
         """The program in ops that are computed here."""
-        return lower(tape, roots, known=UFUNCS.keys(), products=True, signs=checked)
+        return pack(*lower(tape, roots, known=UFUNCS.keys(), products=True, signs=checked), UFUNCS.keys())
 
     def _write(self) -> None:
         tape = self.tape
         live = tape.live(self.roots)
         order = {i: k for k, i in enumerate(live)}
-        for i in live:  # a view lives in the memory of what it is a view of
+        self.results = set(self.roots)
+        self._lay_out_parts(live)
+        for i in live:  # a view lives in the memory of what it is a view of, a part in that of the whole
             row = tape.rows[i]
+            if i in self.parts:
+                self.root_of[i] = self.parts[i][0]
+                continue
             viewed = row[0] >= 0 and tape.operation(row[0])[0].name in _MAY_VIEW
             self.root_of[i] = self.root_of[row[1]] if viewed and row[1] in self.root_of else i
         self.last: dict[int, int] = {}
@@ -164,6 +171,16 @@ class ArrayProgram:
             dtype = f", dtype=np.{tape.dtype(i)}" if tape.dtype(i) != tape.dtype(args[0]) else ""
             self._call(i, f"np.{_REDUCTIONS[op.name]}.reduce({x}, axis={axis}{dtype}{keep}{{out}})", shape)
             self._free(i, args, k)
+        elif i in self.wholes:
+            whole = self.held.get(i)
+            if whole is None:
+                self._buffer(i)
+                whole = self.held[i]
+            for part, start in self.wholes[i]:
+                size = math.prod(tape.shape(part))
+                name = self._bind("p", whole[start : start + size].reshape(tape.shape(part)))
+                self.lines.append(f"{name}[...] = {self.names[part]}")
+            self._free(i, args, k)
         elif op.name == "matmul":
             inner = tape.shape(args[0])[-1]
             self.flops += 2 * size * inner
@@ -238,7 +255,7 @@ class ArrayProgram:
         if self.tape.is_constant(args[0]):
             self._define(i, self._bind("c", np.broadcast_to(np.float64(self.tape.number(args[0])), shape).copy()))
             return True
-        if not self.tape.shape(args[0]):  # may be a Python number, which has no views
+        if not self.tape.shape(args[0]) and args[0] not in self.held:  # may be a Python number, which has no views
             self._define(i, f"np.full({shape}, {x}, np.{self.tape.dtype(i).name})" if shape else x)
             return True
         held = self.held.get(args[0])
@@ -272,7 +289,7 @@ class ArrayProgram:
         self.lines.append(f"t{i} = {expression}")
 
     def _call(self, i: int, template: str, shape: tuple[int, ...]) -> None:
-        if not shape:
+        if not shape and i not in self.parts:
             self._define(i, template.format(out=""))
         else:
             out = self._buffer(i)
@@ -281,10 +298,15 @@ class ArrayProgram:
     def _buffer(self, i: int) -> str:
         """A buffer for a row: its place among the results, or one that nothing needs any more."""
         shape, dtype = self.tape.shape(i), self.tape.dtype(i)
-        free = self.pool.get((shape, dtype))
-        if i in self.places:
+        if i in self.parts:
+            whole, start = self.parts[i]
+            if whole not in self.held:
+                self._buffer(whole)
+            name = self._bind("p", self.held[whole][start : start + math.prod(shape)].reshape(shape))
+        elif i in self.places:
             name = self._bind("r", self.places[i])
         else:
+            free = self.pool.get((shape, dtype))
             name = free.pop() if free else self._bind("b", np.empty(shape, dtype))
         self.names[i] = name
         self.held[i] = self.scope[name]
@@ -305,26 +327,72 @@ class ArrayProgram:
             self.pool.setdefault((held.shape, held.dtype), []).append(self.names[root])
             self.last[root] = -1
 
+    def _lay_out_parts(self, live: Sequence[int]) -> None:
+        """What is put together from parts that are computed there, each in its place, and of others as they come."""
+        tape = self.tape
+        self.parts: dict[int, tuple[int, int]] = {}
+        self.wholes: dict[int, list[tuple[int, int]]] = {}
+        for i in live:
+            code, *args = tape.rows[i]
+            op, params = tape.operation(code) if code >= 0 else (None, {})
+            if op is not ops.concat or params.get("axis") is not None:
+                continue
+            others = self.wholes[i] = []
+            start = 0
+            for part in (base(tape, a) for a in args):
+                fits = is_written(tape, part, UFUNCS.keys()) and tape.dtype(part) == tape.dtype(i)
+                if fits and part not in self.parts and part not in self.results:
+                    self.parts[part] = i, start
+                else:
+                    others.append((part, start))
+                start += math.prod(tape.shape(part))
+
     # --- results ----------------------------------------------------------------------------------------------------
 
     def _lay_out_results(self) -> None:
         """Give the arrays that are returned places, one after the other, where the rows write them if they can."""
-        tape, self.results = self.tape, set(self.roots)
+        tape = self.tape
         self.returned: dict[int, np.ndarray[Any, Any]] = {}
         self.places: dict[int, np.ndarray[Any, Any]] = {}
         self.blocks: list[tuple[np.ndarray[Any, Any], list[int], Results]] = []
         arrays = [k for k, r in enumerate(self.roots) if tape.shape(r)]
         for dtype in dict.fromkeys(tape.dtype(self.roots[k]) for k in arrays):
-            own = sorted((k for k in arrays if tape.dtype(self.roots[k]) == dtype), key=self.read.__getitem__)
+            own = [k for k in arrays if tape.dtype(self.roots[k]) == dtype]
+            own.sort(key=lambda k: (self.read[k], *(self._part_of(self.roots[k]) or (len(tape.rows), k))))
             ends = np.cumsum([math.prod(tape.shape(self.roots[k])) for k in own]).tolist()
             block = np.zeros(ends[-1], dtype)
             views = [(a, b, tape.shape(self.roots[k])) for k, a, b in zip(own, [0, *ends], ends, strict=False)]
             for k, (a, b, shape) in zip(own, views, strict=True):
                 self.returned[k] = block[a:b].reshape(shape)
                 self.places.setdefault(self.roots[k], self.returned[k])
+            self._place_wholes(block, own, ends)
             count = sum(not self.read[k] for k in own)
             fresh = Results(block[: views[count - 1][1] if count else 0], views[:count])
             self.blocks.append((block, own[:count], fresh))
+
+    def _part_of(self, r: int) -> tuple[int, int] | None:
+        """The vector that a root is a part of, and where it begins there."""
+        tape = self.tape
+        row = tape.rows[base(tape, r)]
+        if row[0] < 0 or tape.operation(row[0])[0].name != "getitem":
+            return None
+        index = tape.operation(row[0])[1]["index"]
+        is_part = type(index) is slice and index.step is None and len(tape.shape(row[1])) == 1
+        return (row[1], index.start) if is_part and isinstance(index.start, int) else None
+
+    def _place_wholes(self, block: np.ndarray[Any, Any], own: Sequence[int], ends: Sequence[int]) -> None:
+        """A vector of which the parts are returned, each once, is computed where they are to be."""
+        starts = dict(zip(own, [0, *ends], strict=False))
+        found: dict[int, list[tuple[int, int]]] = {}
+        for k in own:
+            if (part := self._part_of(self.roots[k])) is not None:
+                found.setdefault(part[0], []).append((k, part[1]))
+        for whole, parts in found.items():
+            size = math.prod(self.tape.shape(whole))
+            first = starts[parts[0][0]]
+            total = sum(math.prod(self.tape.shape(self.roots[k])) for k, _ in parts)
+            if total == size and all(starts[k] - first == start for k, start in parts):
+                self.places.setdefault(whole, block[first : first + size])
 
     def _return(self) -> None:
         """Put the rest of the results in their places, and return them in memory that the caller may keep."""
@@ -336,7 +404,8 @@ class ArrayProgram:
                 named[k] = self.names[r] if plain else f"{kind}({self.names[r]})"
             else:
                 named[k] = self._bind("r", self.returned[k])
-                if self.held.get(r) is not self.returned[k]:
+                held = self.held.get(r)
+                if held is None or _place(held) != _place(self.returned[k]):
                     self.lines.append(f"{named[k]}[...] = {self.names[r]}")
         if self.checked:
             self.scope["isfinite"] = math.isfinite
@@ -354,6 +423,11 @@ class ArrayProgram:
                 self.lines.append(f"{name} = {self._bind('fresh', fresh.take)}()")
                 named |= {k: f"{name}[{j}]" for j, k in enumerate(own)}
         self.lines.append(f"return [{', '.join(named[k] for k in range(len(self.roots)))}]")
+
+
+def _place(x: np.ndarray[Any, Any]) -> Any:
+    """Where an array's numbers lie."""
+    return x.__array_interface__["data"][0], x.strides
 
 
 def _is_plain(x: Any) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from .. import ops
@@ -10,7 +12,7 @@ from ..ops import Op
 from .tape import ALIAS, ASSEMBLED, CONSTANT, DETACHED, INPUT, LANES, Tape, code_of
 from .trace import Symbols, Traced, constant, enter, wrap
 
-MULTIPLY, MAXIMUM, GREATER = code_of(ops.multiply), code_of(ops.maximum), code_of(ops.greater)
+MULTIPLY, MATMUL, MAXIMUM, GREATER = map(code_of, (ops.multiply, ops.matmul, ops.maximum, ops.greater))
 COMPOSED = {"var", "std", "norm", "logsumexp", "softmax", "log_softmax", "outer", "pad", "sum_to", "mean"}
 """Ops that move or sum elements whose forward rule is a composition; every elementwise op with a rule is one too."""
 
@@ -36,24 +38,20 @@ def lower(
     tape = Tape(folding=True)
     xp = Symbols(careful=True, tape=tape)
     new: dict[int, int] = {}
-    for i in source.live(roots):
+    live = source.live(roots)
+    uses = Counter(a for i in live for a in source.arguments(i)) + Counter(roots)
+    for i in live:
         code, *args = source.rows[i]
-        if code == CONSTANT:
-            new[i] = tape.constant(source.constants[args[0]])
-        elif code == INPUT:
-            new[i] = tape.input(source.inputs[args[0]], source.shape(i), source.dtype(i))
-        elif code in (ALIAS, DETACHED):
+        if code in (ALIAS, DETACHED):
             new[i] = new[args[0]]
-        elif code == LANES:
-            new[i] = tape.lanes(new[args[0]], source.offsets[args[1]])
-        elif code == ASSEMBLED:
-            new[i] = tape.assemble([(w, new[r]) for w, r in source.assembled[args[0]].parts], source.shape(i))
         elif code < 0:
-            new[i] = tape.row((code, new[args[0]], *args[1:]), source.shape(i), source.dtype(i))
+            new[i] = carried(source, i, tape, new)
         else:
             op, params = source.operation(code)
             found = None
-            if products and op is ops.sum:
+            if products and op in (ops.permute_dims, ops.broadcast_to):
+                found = _moved(tape, new[args[0]], op, params, uses[args[0]] == 1)
+            elif products and op is ops.sum:
                 found = _product(tape, new[args[0]], params)
             elif signs and op is ops.where:
                 found = _by_sign(tape, [new[a] for a in args], source.dtype(i))
@@ -63,6 +61,20 @@ def lower(
         if i in source.names:
             tape.names.setdefault(new[i], source.names[i])
     return tape, [new[r] for r in roots]
+
+
+def carried(source: Tape, i: int, tape: Tape, new: Mapping[int, int]) -> int:
+    """A row that no op made, on another tape, where its arguments have new numbers."""
+    code, *args = source.rows[i]
+    if code == CONSTANT:
+        return tape.constant(source.constants[args[0]])
+    if code == INPUT:
+        return tape.input(source.inputs[args[0]], source.shape(i), source.dtype(i))
+    if code == LANES:
+        return tape.lanes(new[args[0]], source.offsets[args[1]])
+    if code == ASSEMBLED:
+        return tape.assemble([(w, new[r]) for w, r in source.assembled[args[0]].parts], source.shape(i))
+    return tape.row((code, new[args[0]], *args[1:]), source.shape(i), source.dtype(i))
 
 
 def _expanded(
@@ -164,6 +176,26 @@ def _by_sign(tape: Tape, args: Sequence[int], dtype: Any) -> Any:
     if tape.rows[y][0] != MAXIMUM or tape.filling(tape.rows[y][2]) != 0 or tape.dtype(y) != dtype:
         return None
     return ops.sign(wrap(tape, y)) * _symbol(tape, g)
+
+
+def _moved(tape: Tape, x: int, op: Op, params: dict[str, Any], alone: bool) -> Any:
+    """A move that leaves the numbers in their order as a reshape; (A B)ᵀ as Bᵀ Aᵀ where nothing else needs A B."""
+    shape, row = tape.shape(x), tape.rows[x]
+    if op is ops.broadcast_to:
+        new = tuple(params["shape"])
+        kept = math.prod(new) == math.prod(shape)
+    else:
+        axes = tuple(params.get("axes") or reversed(range(len(shape))))
+        new = tuple(shape[a] for a in axes)
+        long = [a for a in axes if shape[a] != 1]
+        kept = long == sorted(long)
+    if kept:
+        return ops.reshape(_symbol(tape, x), shape=new)
+    if op is ops.permute_dims and alone and axes == (1, 0) and row[0] == MATMUL:
+        a, b = (wrap(tape, k) for k in row[1:])
+        if len(a.shape) == len(b.shape) == 2:
+            return b.T @ a.T
+    return None
 
 
 def _summed(tape: Tape, x: Any, shape: tuple[int, ...]) -> Any:
