@@ -64,12 +64,13 @@ class ArrayProgram:
         self.checked = checked
         self.read = [root in read for root in roots]
         self.lines: list[str] = []
-        self.scope: dict[str, Any] = {"np": np}
+        self.scope: dict[str, Any] = {"np": np, "inf": math.inf, "nan": math.nan}
         self.names: dict[int, str] = {}
         self.held: dict[int, np.ndarray[Any, Any]] = {}
         self.root_of: dict[int, int] = {}
         self.pool: dict[Any, list[str]] = {}
         self.ones: dict[Any, str] = {}
+        self.numbers: dict[str, str] = {}
         self.inputs: list[Any] = []
         self.instructions = 0
         self.flops = 0
@@ -80,7 +81,7 @@ class ArrayProgram:
 
     def _lowered(self, tape: Tape, roots: Sequence[int], checked: bool) -> tuple[Tape, list[int]]:
         """The program in ops that are computed here."""
-        return pack(*lower(tape, roots, known=UFUNCS.keys(), products=True, signs=checked), UFUNCS.keys())
+        return pack(*lower(tape, roots, known=UFUNCS.keys(), products=True, masks=checked), UFUNCS.keys())
 
     def _write(self) -> None:
         tape = self.tape
@@ -109,8 +110,9 @@ class ArrayProgram:
         self._rows(live)
         self._return()
         arguments = ", ".join(self.names[i] for i in live if tape.rows[i][0] == INPUT)
+        constants = "".join(f"{name} = np.array({value})\n" for value, name in self.numbers.items())
         body = "\n".join(f"    {line}" for line in self.lines)
-        self.source = f"def program({arguments}):\n{body}\n"
+        self.source = f"{constants}def program({arguments}):\n{body}\n"
         file = f"<tinygrad_notes compiled {next(_counter)}>"
         linecache.cache[file] = (len(self.source), None, self.source.splitlines(keepends=True), file)
         exec(compile(self.source, file, "exec"), self.scope)
@@ -157,7 +159,7 @@ class ArrayProgram:
                 self._define(i, f"{names[0]} {op.symbol} {names[1]}" if len(args) == 2 else f"-{names[0]}")
                 return
             self._free(i, args, k, elementwise=True)
-            self._call(i, f"np.{UFUNCS[op.name]}({', '.join(names)}{{out}})", shape)
+            self._ufunc(i, UFUNCS[op.name], names, args)
         elif op.name == "where":
             self._where(i, names, args, k)
         elif op.name in _REDUCTIONS:
@@ -184,8 +186,10 @@ class ArrayProgram:
         elif op.name == "matmul":
             inner = tape.shape(args[0])[-1]
             self.flops += 2 * size * inner
-            plain = all(len(tape.shape(a)) <= 2 for a in args)  # then they are the same, and `dot` takes less time
-            self._call(i, f"np.{'dot' if plain else 'matmul'}({', '.join(names)}{{out}})", shape)
+            if all(len(tape.shape(a)) <= 2 for a in args):  # then they are the same, and `dot` takes less time
+                self._call(i, f"{names[0]}.dot({names[1]}{{out}})", shape)
+            else:
+                self._call(i, f"np.matmul({', '.join(names)}{{out}})", shape)
             self._free(i, args, k)
         else:
             function = getattr(numpy_reading, op.name)
@@ -195,6 +199,28 @@ class ArrayProgram:
             values = "".join(f", {n}={self._literal(v)}" for n, v in params.items())
             self._define(i, f"{self._bind(op.name, function)}({given}{values})")
             self._free(i, args, k)
+
+    def _ufunc(self, i: int, name: str, names: list[str], args: Sequence[int]) -> None:
+        """A call of a ufunc, as short as it can be: each name that is looked up in it, and each keyword, takes time."""
+        tape, dtype = self.tape, self.tape.dtype(i)
+        self.scope[name] = getattr(np, name)
+        if not tape.shape(i) and i not in self.parts:
+            self._define(i, f"{name}({', '.join(names)})")
+            return
+        if dtype.kind == "b":
+            dtype = next((tape.dtype(a) for a in args if not tape.is_constant(a)), dtype)
+        if dtype.kind == "f":
+            names = [self._number(a, dtype) if tape.is_constant(a) else n for a, n in zip(args, names, strict=True)]
+        out = self._buffer(i)
+        last = f"out={out}" if name in ("maximum", "minimum") else out  # by position these complain
+        self.lines.append(f"{name}({', '.join(names)}, {last})")
+
+    def _number(self, a: int, dtype: np.dtype[Any]) -> str:
+        """The name of a constant as an array without axes; NumPy takes a quarter of a microsecond to make one of it."""
+        value = repr(float(self.tape.number(a))) + ("" if dtype == np.float64 else f", np.{dtype}")
+        if value not in self.numbers:
+            self.numbers[value] = self._bind("c", np.array(self.tape.number(a), dtype))
+        return self.numbers[value]
 
     def _as_product(self, i: int, x: int, params: dict[str, Any]) -> bool:
         """A sum of all numbers of an array, or along an axis of a matrix, as a product: BLAS adds faster."""
@@ -216,8 +242,8 @@ class ArrayProgram:
         else:
             return False
         ones = self._ones(size, held.dtype)
-        given = f"{name}, {ones}" if axes == {1} else f"{ones}, {name}"
-        self._call(i, f"np.dot({given}{{out}})", tape.shape(i))
+        template = f"{name}.dot({ones}{{out}})" if axes == {1} else f"{ones}.dot({name}{{out}})"
+        self._call(i, template, tape.shape(i))
         return True
 
     def _ones(self, size: int, dtype: np.dtype[Any]) -> str:
@@ -233,8 +259,8 @@ class ArrayProgram:
         if not shape:
             self._define(i, f"({names[1]} if {names[0]} else {names[2]})")
         elif tape.filling(args[1]) == 1 and tape.filling(args[2]) == 0 and tape.shape(args[0]) == shape:
-            self.lines.append(f"np.copyto({self._buffer(i)}, {names[0]})")
-        else:  # allocates, and takes half the time of two copies, of which one goes by the mask
+            self.lines.append(f"{self._buffer(i)}[...] = {names[0]}")
+        else:  # takes half the time of two copies, of which one goes by the mask
             self._define(i, f"np.where({', '.join(names)})")
         self._free(i, args, k)
 
@@ -413,7 +439,7 @@ class ArrayProgram:
             for block, _, _ in self.blocks:
                 if block.dtype.kind == "f":
                     name = self._bind("all", block)
-                    found.append(f"np.dot({name}, {name})")
+                    found.append(f"{name}.dot({name})")
             if found:
                 self.lines.append(f"if not isfinite({' + '.join(found)}):")
                 self.lines.append("    return None")

@@ -12,7 +12,8 @@ from ..ops import Op
 from .tape import ALIAS, ASSEMBLED, CONSTANT, DETACHED, INPUT, LANES, Tape, code_of
 from .trace import Symbols, Traced, constant, enter, wrap
 
-MULTIPLY, MATMUL, MAXIMUM, GREATER = map(code_of, (ops.multiply, ops.matmul, ops.maximum, ops.greater))
+MULTIPLY, MATMUL, MAXIMUM = map(code_of, (ops.multiply, ops.matmul, ops.maximum))
+GREATER, GREATER_EQUAL = code_of(ops.greater), code_of(ops.greater_equal)
 COMPOSED = {"var", "std", "norm", "logsumexp", "softmax", "log_softmax", "outer", "pad", "sum_to", "mean"}
 """Ops that move or sum elements whose forward rule is a composition; every elementwise op with a rule is one too."""
 
@@ -20,7 +21,7 @@ _ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative", "identity"}
 
 
 def lower(
-    source: Tape, roots: Sequence[int], known: Collection[str], products: bool = False, signs: bool = False
+    source: Tape, roots: Sequence[int], known: Collection[str], products: bool = False, masks: bool = False
 ) -> tuple[Tape, list[int]]:
     """The same computation in ops that the back end knows.
 
@@ -29,8 +30,8 @@ def lower(
         roots: the rows that are wanted.
         known: names of ops that are to be left whole although they are compositions.
         products: whether a sum of products of two arrays is a product of vectors.
-        signs: whether the choice between g and 0 that relu's slope makes is a product, which NumPy does in a third of
-            the time; then something is to stand behind that knows better where a number is not finite.
+        masks: whether a choice that stands for a product is one, of which NumPy does two or three in its time; then
+            something is to stand behind that knows better where a number is not finite.
 
     Returns:
         A new tape, and the rows of the roots on it. Aliases and detachments are gone: nothing is differentiated later.
@@ -53,8 +54,9 @@ def lower(
                 found = _moved(tape, new[args[0]], op, params, uses[args[0]] == 1)
             elif products and op is ops.sum:
                 found = _product(tape, new[args[0]], params)
-            elif signs and op is ops.where:
-                found = _by_sign(tape, [new[a] for a in args], source.dtype(i))
+            elif products and op is ops.where:
+                chosen = masks and (i in source.chosen or source.filling(args[1]) == 1)
+                found = _without_choice(tape, [new[a] for a in args], source.dtype(i), chosen)
             if found is None:
                 found = _expanded(tape, xp, op, [new[a] for a in args], params, known)
             new[i] = found.index if isinstance(found, Traced) else tape.constant(found)
@@ -166,16 +168,26 @@ def _above_zero(tape: Tape, args: Sequence[int], given: Sequence[Any]) -> Any:
     return None
 
 
-def _by_sign(tape: Tape, args: Sequence[int], dtype: Any) -> Any:
-    """g where y > 0, else 0, as sign(y) · g, if y is max(x, 0)."""
-    condition, g, other = args
+def _without_choice(tape: Tape, args: Sequence[int], dtype: Any, chosen: bool) -> Any:
+    """Choices that are made without one, which NumPy takes long for: the processor cannot tell how they turn out.
+
+    Where x ≥ 0, 1, else e^-|x| is the larger of e^-|x| and the sign of x. If the choice stands for a product, it is one
+    with the mask; and with the sign of y, where the mask is y > 0 and y = max(x, 0).
+    """
+    condition, a, b = args
     code, *compared = tape.rows[condition]
-    if code != GREATER or tape.filling(compared[1]) != 0 or tape.filling(other) != 0:
+    x = compared[0]
+    with_zero = len(compared) == 2 and tape.filling(compared[1]) == 0 and tape.dtype(x) == dtype
+    if with_zero and code == GREATER_EQUAL and tape.filling(a) == 1:
+        exponent = tape.made_by(b, ops.exp)
+        size = None if exponent is None else tape.made_by(exponent, ops.negative)
+        if size is not None and tape.made_by(size, ops.abs) in (x, tape.made_by(x, ops.negative)):
+            return ops.maximum(wrap(tape, b), ops.sign(wrap(tape, x)))
+    if not chosen or tape.filling(b) != 0 or tape.dtype(a) != dtype or tape.is_constant(condition):
         return None
-    y = compared[0]
-    if tape.rows[y][0] != MAXIMUM or tape.filling(tape.rows[y][2]) != 0 or tape.dtype(y) != dtype:
-        return None
-    return ops.sign(wrap(tape, y)) * _symbol(tape, g)
+    if with_zero and code == GREATER and tape.rows[x][0] == MAXIMUM and tape.filling(tape.rows[x][2]) == 0:
+        return ops.sign(wrap(tape, x)) * _symbol(tape, a)
+    return None if tape.is_constant(a) else wrap(tape, condition) * wrap(tape, a)
 
 
 def _moved(tape: Tape, x: int, op: Op, params: dict[str, Any], alone: bool) -> Any:

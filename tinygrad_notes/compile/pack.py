@@ -160,7 +160,7 @@ class _Finder:
         return held and all(tape.dtype(a) == FLOAT64 and 0 < math.prod(tape.shape(a)) <= MOST for a in args)
 
     def _paying(self, packs: Sequence[Pack]) -> list[Pack]:
-        """Of packs that are connected by what they read: all, if they save more calls than they cost copies."""
+        """Of packs that are connected by what they read: all, if they save a call more than they cost copies."""
         parts: dict[tuple[int, ...], list[Pack]] = {}
         for p in packs:
             keys = {p.rows, *p.gathered}
@@ -172,11 +172,13 @@ class _Finder:
             made = {p.rows for p in together}
             copied = {a for p in together for a in p.gathered if a not in made}
             saved = CALL * sum(self._calls(p) - 1 for p in together)
-            if saved > COPY * sum(
-                not is_written(self.tape, a, self.known) or a in self.roots for rows in copied for a in rows
-            ):
+            spent = COPY * sum(self._is_copied(a) for rows in copied for a in rows)
+            if saved - spent >= CALL:
                 kept += together
         return kept
+
+    def _is_copied(self, a: int) -> bool:
+        return a in self.roots or not is_written(self.tape, a, self.known)
 
     def _calls(self, p: Pack) -> int:
         if p.terms is not None:

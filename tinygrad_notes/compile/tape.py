@@ -105,6 +105,7 @@ class Tape:
         shapes, dtypes: of the rows that are no float64 number.
         parts: the rows of parts of arrays, by the row of the array and the index.
         capture: gives the row of something from outside of the arguments; `None` where nothing may come from there.
+        chosen: rows of choices between something and 0 that stand for its product with 1 or 0.
         names: what the user called a row.
         lines: where a row was written, in words; filled by `line`, which is None unless somebody wants to know.
     """
@@ -122,6 +123,7 @@ class Tape:
         self.offsets: list[np.ndarray[Any, Any]] = []
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.dtypes: dict[int, np.dtype[Any]] = {}
+        self.chosen: set[int] = set()
         self.names: dict[int, str] = {}
         self.lines: dict[int, str] = {}
         self.line: Callable[[], str] | None = None
@@ -285,7 +287,7 @@ class Tape:
             if op is ops.permute_dims:
                 given = params.get("axes")
                 axes = tuple(given) if given is not None else tuple(reversed(range(len(self.shape(x)))))
-                if (inner := self._made_by(x, ops.permute_dims)) is not None:
+                if (inner := self.made_by(x, ops.permute_dims)) is not None:
                     before = self.operation(self.rows[x][0])[1]["axes"]
                     return self.apply(op, [inner], {"axes": tuple(before[a] for a in axes)})
                 if axes == tuple(range(len(axes))):
@@ -307,7 +309,7 @@ class Tape:
                         else None
                     )
                 same = shape == self.shape(x)
-                if op is ops.reshape and not same and (inner := self._made_by(x, ops.reshape)) is not None:
+                if op is ops.reshape and not same and (inner := self.made_by(x, ops.reshape)) is not None:
                     return self.apply(op, [inner], {"shape": shape})
                 if op is ops.sum_to and (number := self.filling(x)) is not None:
                     count = math.prod(self.shape(x)) // max(math.prod(shape), 1)
@@ -328,9 +330,9 @@ class Tape:
             if all(self.dtype(a) == FLOAT64 for a in args) and type(y) is float:
                 return self.apply(ops.broadcast_to, [number], {"shape": shape})
         if op is ops.negative:
-            inner = self._made_by(args[0], ops.negative)
+            inner = self.made_by(args[0], ops.negative)
             return self._scaled(args[0], -1.0) if inner is None else inner
-        if op is ops.abs and (inner := self._made_by(args[0], ops.negative)) is not None:
+        if op is ops.abs and (inner := self.made_by(args[0], ops.negative)) is not None:
             return self.apply(op, [inner], {})
         if len(args) == 2:
             for k in (0, 1):  # an array of one number is that number, where the other gives the shape
@@ -362,7 +364,9 @@ class Tape:
         """where(c, 1, 0) · g as where(c, g, 0): a path that is not taken contributes nothing, also of infinities."""
         code, *args = self.rows[x]
         if code == _WHERE and self.filling(args[1]) == 1 and self.filling(args[2]) == 0 and self._result_is(g, x):
-            return self.apply(ops.where, [args[0], g, self.constant(0.0)], {})
+            index = self.apply(ops.where, [args[0], g, self.constant(0.0)], {})
+            self.chosen.add(index)
+            return index
         return None
 
     def _scaled(self, x: int, factor: float) -> int | None:
@@ -374,7 +378,7 @@ class Tape:
                 return self.apply(ops.multiply, [self.constant(self.number(c) * factor), y], {})
         return None
 
-    def _made_by(self, index: int, op: Op) -> int | None:
+    def made_by(self, index: int, op: Op) -> int | None:
         """The argument of a row, if it is this op of one argument."""
         row = self.rows[index]
         return row[1] if row[0] >= 0 and self.operation(row[0])[0] is op else None
