@@ -169,6 +169,27 @@ def test_choices_of_ones_own(data: Any, shape: Any) -> None:
     check(tn.grad(lambda x, y: sum(map(tn.sum, f(x, y))), argnums=(0, 1)), x, y)
 
 
+@some
+@given(data=st.data(), special=st.booleans())
+def test_choices_by_masks_of_all_kinds(data: Any, special: bool) -> None:
+    """Without the value, the slope of relu has its argument's mask; maximum and abs have others."""
+    x, y = (data.draw(arrays((3, 2), special)) for _ in range(2))
+    check(tn.grad(lambda x: tn.sum(tn.relu(x))), x)
+    check(tn.grad(lambda x: tn.sum(tn.relu(tn.sin(x)) * x)), x)
+    check(tn.grad(lambda x, y: tn.sum(tn.where(x > y, x * y, 0.0) + tn.where(y > 1, 0.0, x)), argnums=(0, 1)), x, y)
+    check(tn.value_and_grad(lambda x, y: tn.sum(tn.sigmoid(x) * tn.sigmoid(-y)), argnums=(0, 1)), x, y)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, ">f8", np.int64, np.bool])
+def test_numbers_beside_arrays_of_every_dtype(dtype: Any) -> None:
+    x = np.array([0, 1, 0, 3]).astype(dtype)
+
+    def f(x: Any) -> Any:
+        return 2.5 * x, 3 * x, x > 0.5, x >= 1, x / 4, tn.maximum(x, 0.25), 1e300 * tn.exp(x), x + np.inf, x - np.nan
+
+    check(f, x)
+
+
 def test_relu_and_its_slope_are_three_calls() -> None:
     x, w = np.linspace(-1, 1, 12).reshape(3, 4), np.ones((3, 4))
     few = calls(tn.value_and_grad(lambda x: tn.sum(tn.relu(x) * w)), x)

@@ -74,10 +74,10 @@ class ArrayProgram:
         self.inputs: list[Any] = []
         self.instructions = 0
         self.flops = 0
-        self._write()
         # NumPy's warnings are a matter of the context; entering one that is ready costs less than `np.errstate`.
         self.quiet = contextvars.Context()
         self.quiet.run(np.seterr, all="ignore")
+        self.quiet.run(self._write)
 
     def _lowered(self, tape: Tape, roots: Sequence[int], checked: bool) -> tuple[Tape, list[int]]:
         """The program in ops that are computed here."""
@@ -217,9 +217,10 @@ class ArrayProgram:
 
     def _number(self, a: int, dtype: np.dtype[Any]) -> str:
         """The name of a constant as an array without axes; NumPy takes a quarter of a microsecond to make one of it."""
-        value = repr(float(self.tape.number(a))) + ("" if dtype == np.float64 else f", np.{dtype}")
+        x = float(self.tape.number(a))
+        value = repr(x) if dtype == np.float64 else f"{x!r}, np.{dtype.name}"
         if value not in self.numbers:
-            self.numbers[value] = self._bind("c", np.array(self.tape.number(a), dtype))
+            self.numbers[value] = self._bind("c", np.array(x, dtype))
         return self.numbers[value]
 
     def _as_product(self, i: int, x: int, params: dict[str, Any]) -> bool:

@@ -22,6 +22,8 @@ CALL, COPY = 0.6, 0.5
 """What a call less saves, and what copying an argument costs, in microseconds."""
 
 WRITTEN = {"matmul", "sum"}
+"""Ops of which a result is written where one says, a single number too."""
+
 ADD, MULTIPLY, MATMUL = code_of(ops.add), code_of(ops.multiply), code_of(ops.matmul)
 
 
@@ -145,7 +147,8 @@ class _Finder:
             products = sorted((t for t in terms if self._is_product(t)), key=lambda t: base(tape, tape.rows[t][1]))
             if len(products) > 1 and any(tape.rows[t][0] == MATMUL for t in products):
                 columns = (tuple(base(tape, tape.rows[t][k]) for t in products) for k in (1, 2))
-                yield Pack((i,), tuple(columns), tuple(t for t in terms if t not in products))
+                taken = set(products)
+                yield Pack((i,), tuple(columns), tuple(t for t in terms if t not in taken))
 
     def _is_addition(self, i: int) -> bool:
         return self.tape.rows[i][0] == ADD and not self.tape.shape(i) and self.tape.dtype(i) == FLOAT64
