@@ -391,7 +391,8 @@ class ArrayProgram:
             views = [(a, b, tape.shape(self.roots[k])) for k, a, b in zip(own, [0, *ends], ends, strict=False)]
             for k, (a, b, shape) in zip(own, views, strict=True):
                 self.returned[k] = block[a:b].reshape(shape)
-                self.places.setdefault(self.roots[k], self.returned[k])
+                row = base(tape, self.roots[k])
+                self.places.setdefault(row, block[a:b].reshape(tape.shape(row)))
             self._place_wholes(block, own, ends)
             count = sum(not self.read[k] for k in own)
             fresh = Results(block[: views[count - 1][1] if count else 0], views[:count])

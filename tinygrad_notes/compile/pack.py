@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from .. import ops
 from .lower import carried
-from .tape import FLOAT64, Tape, code_of
+from .tape import FLOAT64, INPUT, Tape, code_of
 
 MOST = 1_000
 """The most numbers of an array that is packed: what is done to longer ones takes longer than the call."""
@@ -197,9 +197,15 @@ class _Writer:
         self.pack_of = {i: p for p in packs for i in p.rows}
         self.new: dict[int, int] = {}
         self.laid: dict[tuple[int, ...], int] = {}
+        gathered = dict.fromkeys(rows for p in packs for rows in p.gathered)
+        self.given = [rows for rows in gathered if all(source.rows[a][0] == INPUT for a in rows)]
 
     def write(self, roots: Sequence[int]) -> tuple[Tape, list[int]]:
         """The tape, and the rows of the roots on it."""
+        for rows in self.given:  # what is copied is read where it lies then, of which views are made beforehand
+            for i in rows:
+                self._need(i)
+            self._part(self._lay(rows), rows)
         for i in self.source.live(roots):
             if i not in self.pack_of:  # packs wait until something needs them
                 self._need(i)
@@ -252,13 +258,17 @@ class _Writer:
             self.new[p.rows[0]] = total
             return
         op, _ = self.source.operation(self.source.rows[p.rows[0]][0])
-        row = self.laid[p.rows] = tape.apply(op, args, {})
+        self.laid[p.rows] = tape.apply(op, args, {})
+        self._part(self.laid[p.rows], p.rows)
+
+    def _part(self, whole: int, rows: Sequence[int]) -> None:
+        """Make rows the parts of one in which they lie one after the other."""
         start = 0
-        for i in p.rows:
+        for i in rows:
             shape = self.source.shape(i)
             stop = start + math.prod(shape)
-            part = tape.apply(ops.getitem, [row], {"index": slice(start, stop)})
-            self.new[i] = tape.apply(ops.reshape, [part], {"shape": shape})
+            part = self.tape.apply(ops.getitem, [whole], {"index": slice(start, stop)})
+            self.new[i] = self.tape.apply(ops.reshape, [part], {"shape": shape})
             start = stop
 
     def _lay(self, rows: tuple[int, ...]) -> int:
