@@ -19,7 +19,7 @@ from .. import ops
 from ..ops.namespaces import numpy_reading
 from .lower import lower
 from .pack import base, is_written, pack
-from .results import Results
+from .placing import Placing
 from .tape import CONSTANT, ELEMENT, INPUT, LANES, Tape
 
 UFUNCS: dict[str, str] = {
@@ -102,7 +102,7 @@ class ArrayProgram:
                 self.last[self.root_of[a]] = max(self.last.get(self.root_of[a], 0), order[i])
         for r in self.roots:
             self.last[self.root_of[r]] = len(live)
-        self._lay_out_results()
+        self.placing = Placing(tape, self.roots, self.read)
         self.users: dict[int, list[int]] = {}
         for i in live:
             for a in tape.arguments(i):
@@ -229,9 +229,7 @@ class ArrayProgram:
         shape, axis, held = tape.shape(x), params.get("axis"), self.held.get(x)
         if held is None or held.dtype not in (np.float64, np.float32) or params.get("keepdims") or not held.size:
             return False
-        axes = {
-            a % len(shape) for a in ((axis,) if isinstance(axis, int) else range(len(shape)) if axis is None else axis)
-        }
+        axes = {a % len(shape) for a in (range(len(shape)) if axis is None else np.atleast_1d(axis).tolist())}
         name = self.names[x]
         if len(axes) == len(shape):
             if held.size > EXACT or not held.flags.c_contiguous:
@@ -330,8 +328,8 @@ class ArrayProgram:
             if whole not in self.held:
                 self._buffer(whole)
             name = self._bind("p", self.held[whole][start : start + math.prod(shape)].reshape(shape))
-        elif i in self.places:
-            name = self._bind("r", self.places[i])
+        elif i in self.placing.places:
+            name = self._bind("r", self.placing.places[i])
         else:
             free = self.pool.get((shape, dtype))
             name = free.pop() if free else self._bind("b", np.empty(shape, dtype))
@@ -376,76 +374,30 @@ class ArrayProgram:
 
     # --- results ----------------------------------------------------------------------------------------------------
 
-    def _lay_out_results(self) -> None:
-        """Give the arrays that are returned places, one after the other, where the rows write them if they can."""
-        tape = self.tape
-        self.returned: dict[int, np.ndarray[Any, Any]] = {}
-        self.places: dict[int, np.ndarray[Any, Any]] = {}
-        self.blocks: list[tuple[np.ndarray[Any, Any], list[int], Results]] = []
-        arrays = [k for k, r in enumerate(self.roots) if tape.shape(r)]
-        for dtype in dict.fromkeys(tape.dtype(self.roots[k]) for k in arrays):
-            own = [k for k in arrays if tape.dtype(self.roots[k]) == dtype]
-            own.sort(key=lambda k: (self.read[k], *(self._part_of(self.roots[k]) or (len(tape.rows), k))))
-            ends = np.cumsum([math.prod(tape.shape(self.roots[k])) for k in own]).tolist()
-            block = np.zeros(ends[-1], dtype)
-            views = [(a, b, tape.shape(self.roots[k])) for k, a, b in zip(own, [0, *ends], ends, strict=False)]
-            for k, (a, b, shape) in zip(own, views, strict=True):
-                self.returned[k] = block[a:b].reshape(shape)
-                row = base(tape, self.roots[k])
-                self.places.setdefault(row, block[a:b].reshape(tape.shape(row)))
-            self._place_wholes(block, own, ends)
-            count = sum(not self.read[k] for k in own)
-            fresh = Results(block[: views[count - 1][1] if count else 0], views[:count])
-            self.blocks.append((block, own[:count], fresh))
-
-    def _part_of(self, r: int) -> tuple[int, int] | None:
-        """The vector that a root is a part of, and where it begins there."""
-        tape = self.tape
-        row = tape.rows[base(tape, r)]
-        if row[0] < 0 or tape.operation(row[0])[0].name != "getitem":
-            return None
-        index = tape.operation(row[0])[1]["index"]
-        is_part = type(index) is slice and index.step is None and len(tape.shape(row[1])) == 1
-        return (row[1], index.start) if is_part and isinstance(index.start, int) else None
-
-    def _place_wholes(self, block: np.ndarray[Any, Any], own: Sequence[int], ends: Sequence[int]) -> None:
-        """A vector of which the parts are returned, each once, is computed where they are to be."""
-        starts = dict(zip(own, [0, *ends], strict=False))
-        found: dict[int, list[tuple[int, int]]] = {}
-        for k in own:
-            if (part := self._part_of(self.roots[k])) is not None:
-                found.setdefault(part[0], []).append((k, part[1]))
-        for whole, parts in found.items():
-            size = math.prod(self.tape.shape(whole))
-            first = starts[parts[0][0]]
-            total = sum(math.prod(self.tape.shape(self.roots[k])) for k, _ in parts)
-            if total == size and all(starts[k] - first == start for k, start in parts):
-                self.places.setdefault(whole, block[first : first + size])
-
     def _return(self) -> None:
         """Put the rest of the results in their places, and return them in memory that the caller may keep."""
-        tape, named = self.tape, {}
+        tape, returned, named = self.tape, self.placing.returned, {}
         for k, r in enumerate(self.roots):
-            if k not in self.returned:
+            if k not in returned:
                 kind = "bool" if tape.dtype(r).kind == "b" else "float"
                 plain = tape.rows[r][0] == CONSTANT
                 named[k] = self.names[r] if plain else f"{kind}({self.names[r]})"
             else:
-                named[k] = self._bind("r", self.returned[k])
+                named[k] = self._bind("r", returned[k])
                 held = self.held.get(r)
-                if held is None or _place(held) != _place(self.returned[k]):
+                if held is None or _place(held) != _place(returned[k]):
                     self.lines.append(f"{named[k]}[...] = {self.names[r]}")
         if self.checked:
             self.scope["isfinite"] = math.isfinite
             found = [named[k] for k, r in enumerate(self.roots) if not tape.shape(r) and tape.dtype(r).kind == "f"]
-            for block, _, _ in self.blocks:
-                if block.dtype.kind == "f":
-                    name = self._bind("all", block)
+            for numbers, _ in self.placing.blocks:
+                if numbers.dtype.kind == "f":
+                    name = self._bind("all", numbers)
                     found.append(f"{name}.dot({name})")
             if found:
                 self.lines.append(f"if not isfinite({' + '.join(found)}):")
                 self.lines.append("    return None")
-        for _, own, fresh in self.blocks:
+        for _, (own, fresh) in self.placing.blocks:
             if own:
                 name = f"y{len(self.scope)}"
                 self.lines.append(f"{name} = {self._bind('fresh', fresh.take)}()")
