@@ -6,6 +6,7 @@ elementwise op writes over its own argument where it can. Views (transposes, res
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import linecache
 import math
@@ -14,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops
 from ..ops.namespaces import numpy_reading
 from .lower import lower
+from .pack import base, is_written, pack
+from .placing import Placing
 from .tape import CONSTANT, ELEMENT, INPUT, LANES, Tape
 
 UFUNCS: dict[str, str] = {
@@ -36,6 +40,8 @@ _REDUCTIONS = {"sum": "add", "max": "maximum", "min": "minimum", "prod": "multip
 _VIEWS = {"reshape", "permute_dims", "expand_dims", "squeeze", "broadcast_to", "getitem"}
 _MAY_VIEW = {*_VIEWS, "flip", "astype", "einsum"}
 _counter = itertools.count()
+EXACT = 2_000
+"""So many numbers BLAS may add up: it rounds more often than NumPy, which adds up parts, and then these."""
 
 
 class ArrayProgram:
@@ -44,74 +50,84 @@ class ArrayProgram:
     Args:
         tape: the program.
         roots: the rows to return.
-        fuse: whether chains of elementwise ops become native code.
         read: rows of results that the caller has read before the next run; their memory is used again.
+        checked: whether a result that is not finite is not believed: see `lower`.
 
     Attributes:
         source: the text of the function.
-        run: takes the arrays of the INPUT rows, in order, and returns a list of results.
+        run: takes the arrays of the INPUT rows, in order, and returns a list of results; `None` if one that is checked
+            is not finite.
     """
 
-    def __init__(self, tape: Tape, roots: Sequence[int], fuse: bool = False, read: Sequence[int] = ()) -> None:
-        if fuse:
-            from .entries import COMPUTED
-            from .fused import LEAST, Kernel, bound
-
-            self.make_kernel, self.bound, self.fused, self.least = Kernel, bound, COMPUTED, LEAST
-        self.fuse = fuse
-        self.tape, self.roots = lower(tape, roots, known=self.fused if fuse else UFUNCS.keys(), products=not fuse)
-        self.read = {row for row, root in zip(self.roots, roots, strict=True) if root in read}
-        self.open: dict[tuple[int, ...], Any] = {}
+    def __init__(self, tape: Tape, roots: Sequence[int], read: Sequence[int] = (), checked: bool = False) -> None:
+        self.tape, self.roots = self._lowered(tape, roots, checked)
+        self.checked = checked
+        self.read = [root in read for root in roots]
         self.lines: list[str] = []
-        self.scope: dict[str, Any] = {"np": np}
+        self.scope: dict[str, Any] = {"np": np, "inf": math.inf, "nan": math.nan}
         self.names: dict[int, str] = {}
         self.held: dict[int, np.ndarray[Any, Any]] = {}
         self.root_of: dict[int, int] = {}
         self.pool: dict[Any, list[str]] = {}
+        self.ones: dict[Any, str] = {}
+        self.numbers: dict[str, str] = {}
         self.inputs: list[Any] = []
         self.instructions = 0
         self.flops = 0
-        self._write()
+        # NumPy's warnings are a matter of the context; entering one that is ready costs less than `np.errstate`.
+        self.quiet = contextvars.Context()
+        self.quiet.run(np.seterr, all="ignore")
+        self.quiet.run(self._write)
+
+    def _lowered(self, tape: Tape, roots: Sequence[int], checked: bool) -> tuple[Tape, list[int]]:
+        """The program in ops that are computed here."""
+        return pack(*lower(tape, roots, known=UFUNCS.keys(), products=True, masks=checked), UFUNCS.keys())
 
     def _write(self) -> None:
         tape = self.tape
         live = tape.live(self.roots)
         order = {i: k for k, i in enumerate(live)}
-        for i in live:  # a view lives in the memory of what it is a view of
+        self.results = set(self.roots)
+        self._lay_out_parts(live)
+        for i in live:  # a view lives in the memory of what it is a view of, a part in that of the whole
             row = tape.rows[i]
+            if i in self.parts:
+                self.root_of[i] = self.parts[i][0]
+                continue
             viewed = row[0] >= 0 and tape.operation(row[0])[0].name in _MAY_VIEW
             self.root_of[i] = self.root_of[row[1]] if viewed and row[1] in self.root_of else i
         self.last: dict[int, int] = {}
         for i in live:
             for a in tape.arguments(i):
                 self.last[self.root_of[a]] = max(self.last.get(self.root_of[a], 0), order[i])
-        self.results = set(self.roots)
         for r in self.roots:
             self.last[self.root_of[r]] = len(live)
+        self.placing = Placing(tape, self.roots, self.read)
         self.users: dict[int, list[int]] = {}
         for i in live:
             for a in tape.arguments(i):
                 self.users.setdefault(a, []).append(i)
-        for k, i in enumerate(live):
-            if not (self.fuse and self._joins(i, k)):
-                self._close(k, tape.arguments(i))
-                self._row(i, k)
-        self._close(len(live), [a for kernel in self.open.values() for a in kernel.rows])
-        returned = ", ".join(self._returned(r) for r in self.roots)
+        self._rows(live)
+        self._return()
         arguments = ", ".join(self.names[i] for i in live if tape.rows[i][0] == INPUT)
-        body = "\n".join(f"    {line}" for line in [*self.lines, f"return [{returned}]"])
-        self.source = f"def program({arguments}):\n{body}\n"
+        constants = "".join(f"{name} = np.array({value})\n" for value, name in self.numbers.items())
+        body = "\n".join(f"    {line}" for line in self.lines)
+        self.source = f"{constants}def program({arguments}):\n{body}\n"
         file = f"<tinygrad_notes compiled {next(_counter)}>"
         linecache.cache[file] = (len(self.source), None, self.source.splitlines(keepends=True), file)
         exec(compile(self.source, file, "exec"), self.scope)
         self.run: Callable[..., list[Any]] = self.scope["program"]
 
-    def __call__(self, arrays: Sequence[Any]) -> list[Any]:
-        """The results; infinities and NaN are values, not warnings."""
-        with numpy_reading.quiet():
-            return self.run(*arrays)
+    def __call__(self, arrays: Sequence[Any]) -> list[Any] | None:
+        """The results, as of `run`; infinities and NaN are values, not warnings."""
+        return self.quiet.run(self.run, *arrays)
 
     # --- rows -------------------------------------------------------------------------------------------------------
+
+    def _rows(self, live: Sequence[int]) -> None:
+        """The lines of these rows."""
+        for k, i in enumerate(live):
+            self._row(i, k)
 
     def _row(self, i: int, k: int) -> None:
         tape = self.tape
@@ -143,7 +159,7 @@ class ArrayProgram:
                 self._define(i, f"{names[0]} {op.symbol} {names[1]}" if len(args) == 2 else f"-{names[0]}")
                 return
             self._free(i, args, k, elementwise=True)
-            self._call(i, f"np.{UFUNCS[op.name]}({', '.join(names)}{{out}})", shape)
+            self._ufunc(i, UFUNCS[op.name], names, args)
         elif op.name == "where":
             self._where(i, names, args, k)
         elif op.name in _REDUCTIONS:
@@ -157,11 +173,23 @@ class ArrayProgram:
             dtype = f", dtype=np.{tape.dtype(i)}" if tape.dtype(i) != tape.dtype(args[0]) else ""
             self._call(i, f"np.{_REDUCTIONS[op.name]}.reduce({x}, axis={axis}{dtype}{keep}{{out}})", shape)
             self._free(i, args, k)
+        elif i in self.wholes:
+            whole = self.held.get(i)
+            if whole is None:
+                self._buffer(i)
+                whole = self.held[i]
+            for part, start in self.wholes[i]:
+                size = math.prod(tape.shape(part))
+                name = self._bind("p", whole[start : start + size].reshape(tape.shape(part)))
+                self.lines.append(f"{name}[...] = {self.names[part]}")
+            self._free(i, args, k)
         elif op.name == "matmul":
             inner = tape.shape(args[0])[-1]
             self.flops += 2 * size * inner
-            plain = all(len(tape.shape(a)) == 2 for a in args)
-            self._call(i, f"np.{'dot' if plain else 'matmul'}({', '.join(names)}{{out}})", shape)
+            if all(len(tape.shape(a)) <= 2 for a in args):  # then they are the same, and `dot` takes less time
+                self._call(i, f"{names[0]}.dot({names[1]}{{out}})", shape)
+            else:
+                self._call(i, f"np.matmul({', '.join(names)}{{out}})", shape)
             self._free(i, args, k)
         else:
             function = getattr(numpy_reading, op.name)
@@ -172,122 +200,56 @@ class ArrayProgram:
             self._define(i, f"{self._bind(op.name, function)}({given}{values})")
             self._free(i, args, k)
 
+    def _ufunc(self, i: int, name: str, names: list[str], args: Sequence[int]) -> None:
+        """A call of a ufunc, as short as it can be: each name that is looked up in it, and each keyword, takes time."""
+        tape, dtype = self.tape, self.tape.dtype(i)
+        self.scope[name] = getattr(np, name)
+        if not tape.shape(i) and i not in self.parts:
+            self._define(i, f"{name}({', '.join(names)})")
+            return
+        if dtype.kind == "b":
+            dtype = next((tape.dtype(a) for a in args if not tape.is_constant(a)), dtype)
+        if dtype.kind == "f":
+            names = [self._number(a, dtype) if tape.is_constant(a) else n for a, n in zip(args, names, strict=True)]
+        out = self._buffer(i)
+        last = f"out={out}" if name in ("maximum", "minimum") else out  # by position these complain
+        self.lines.append(f"{name}({', '.join(names)}, {last})")
+
+    def _number(self, a: int, dtype: np.dtype[Any]) -> str:
+        """The name of a constant as an array without axes; NumPy takes a quarter of a microsecond to make one of it."""
+        x = float(self.tape.number(a))
+        value = repr(x) if dtype == np.float64 else f"{x!r}, np.{dtype.name}"
+        if value not in self.numbers:
+            self.numbers[value] = self._bind("c", np.array(x, dtype))
+        return self.numbers[value]
+
     def _as_product(self, i: int, x: int, params: dict[str, Any]) -> bool:
-        """A sum over the first axis of a matrix, or of the squares of an array, as a product: BLAS adds faster."""
+        """A sum of all numbers of an array, or along an axis of a matrix, as a product: BLAS adds faster."""
         tape = self.tape
-        shape, axis = tape.shape(x), params.get("axis")
-        if tape.dtype(x) not in (np.float64, np.float32) or params.get("keepdims") or self.names[x].startswith("("):
+        shape, axis, held = tape.shape(x), params.get("axis"), self.held.get(x)
+        if held is None or held.dtype not in (np.float64, np.float32) or params.get("keepdims") or not held.size:
             return False
-        if len(shape) == 2 and axis in (0, (0,)) and x in self.held and shape[0] > 1:
-            ones = self._bind("ones", np.ones(shape[0], tape.dtype(x)))
-            self._call(i, f"np.dot({ones}, {self.names[x]}{{out}})", tape.shape(i))
-            return True
-        return False
-
-    # --- chains as kernels --------------------------------------------------------------------------------------------
-
-    def _joins(self, i: int, k: int) -> bool:
-        """Add a row to the chain of its shape, if it can be computed there."""
-        tape = self.tape
-        code, *args = tape.rows[i]
-        if code < 0:
-            return False
-        op, params = tape.operation(code)
-        if op.name == "sum":
-            kernel = self.open.get(tape.shape(args[0]))
-            if (
-                kernel is None
-                or args[0] not in kernel.members
-                or kernel.sum_strides(i) is None
-                or params.get("keepdims")
-            ):
+        axes = {a % len(shape) for a in (range(len(shape)) if axis is None else np.atleast_1d(axis).tolist())}
+        name = self.names[x]
+        if len(axes) == len(shape):
+            if held.size > EXACT or not held.flags.c_contiguous:
                 return False
-            kernel.sums.append(i)
-            return True
-        shape = tape.shape(i)
-        if op.name not in self.fused or params or math.prod(shape) < self.least:
+            name, size = (name if len(shape) == 1 else self._bind("v", held.reshape(-1))), held.size
+        elif len(shape) == 2 and (axes == {0} or shape[1] <= EXACT):
+            (along,) = axes
+            size = shape[along]
+        else:
             return False
-        floating = {tape.dtype(a) for a in args if not tape.is_constant(a) and tape.dtype(a).kind != "b"}
-        if len(floating) > 1 or not all(d in (np.float64, np.float32) for d in floating):
-            return False
-        kernel = self.open.get(shape)
-        own = kernel.members if kernel is not None else set()
-        self._close(k, [a for a in args if a not in own])
-        kernel = self.open.get(shape) or self.make_kernel(tape, shape)
-        if kernel.rows and floating and self._dtype(kernel) not in (None, *floating):
-            return False
-        for a in args:
-            fits = a in kernel.members or tape.is_constant(a)
-            if not fits and (tape.dtype(a).kind == "b" or self._argument(kernel, a) is None):
-                return False
-        kernel.add(i)
-        self.open[shape] = kernel
+        ones = self._ones(size, held.dtype)
+        template = f"{name}.dot({ones}{{out}})" if axes == {1} else f"{ones}.dot({name}{{out}})"
+        self._call(i, template, tape.shape(i))
         return True
 
-    def _dtype(self, kernel: Any) -> Any:
-        found = {self.tape.dtype(i) for i in kernel.rows} - {np.dtype(bool)}
-        return found.pop() if found else None
-
-    def _argument(self, kernel: Any, a: int) -> tuple[Any, tuple[int, int]] | None:
-        """The memory and the strides of an argument of a chain; None if it does not lie as the loop reads."""
-        strides = kernel.strides(self.tape.shape(a))
-        if strides is None:
-            return None
-        held = self.held.get(a)
-        if held is not None:
-            return (a, strides) if held.flags.c_contiguous else None
-        plain = self.tape.rows[a][0] == INPUT or (a in self.results and self.tape.shape(a))
-        return (a, strides) if plain else None
-
-    def _close(self, k: int, needed: Sequence[int]) -> None:
-        """Write the chains that made any of these rows."""
-        for shape, kernel in list(self.open.items()):
-            if any(a in kernel.members or a in kernel.sums for a in needed):
-                del self.open[shape]
-                self._kernel(kernel, k)
-
-    def _kernel(self, kernel: Any, k: int) -> None:
-        tape = self.tape
-        inside = {*kernel.members, *kernel.sums}
-        stored = [i for i in kernel.rows if i in self.results or any(u not in inside for u in self.users.get(i, ()))]
-        self.instructions += len(inside)
-        size = math.prod(kernel.shape)
-        self.flops += size * len(inside)
-        masks = [i for i in stored if tape.dtype(i).kind == "b"]
-        native, keys = kernel.compile(lambda a: self._argument(kernel, a), [i for i in stored if i not in masks])
-        if masks:
-            raise NotImplementedError
-        arrays, moving, given = [], [], []
-        for place, key in enumerate(keys):
-            if key in inside:
-                if key in kernel.sums and not tape.shape(key):
-                    self.names[key] = self._bind("s", np.zeros(1, tape.dtype(key)))
-                    self.held[key] = self.scope[self.names[key]]
-                else:
-                    self._buffer(key)
-            held = self.held.get(key)
-            if held is None:
-                moving.append(place)
-                given.append(self.names[key])
-            arrays.append(np.zeros(tape.shape(key), tape.dtype(key)) if held is None else held)
-        call = self._bind("kernel", self.bound(native, arrays, moving))
-        for i in kernel.rows:
-            self.lines.append(f"#   {self._described(i, inside)}")
-        self.lines.append(f"{call}({', '.join(given)})")
-        for i in kernel.sums:
-            if not tape.shape(i):
-                self._define(i, f"{self.names[i]}.item()")
-                del self.held[i]
-        for i in (*kernel.rows, *kernel.sums):
-            for root in {self.root_of[a] for a in tape.arguments(i)}:
-                if self.last.get(root, -1) < k:
-                    self._release(root)
-
-    def _described(self, i: int, inside: set[int]) -> str:
-        names = [f"v{a}" if a in inside and a not in self.names else self.names[a] for a in self.tape.rows[i][1:]]
-        op = self.tape.operation(self.tape.rows[i][0])[0]
-        target = f"{self.names[i]} = " if i in self.names else f"v{i} = "
-        return f"{target}{op.name}({', '.join(names)})"
+    def _ones(self, size: int, dtype: np.dtype[Any]) -> str:
+        """The name of a vector of ones."""
+        if (size, dtype) not in self.ones:
+            self.ones[size, dtype] = self._bind("ones", np.ones(size, dtype))
+        return self.ones[size, dtype]
 
     def _where(self, i: int, names: list[str], args: Sequence[int], k: int) -> None:
         tape = self.tape
@@ -296,12 +258,9 @@ class ArrayProgram:
         if not shape:
             self._define(i, f"({names[1]} if {names[0]} else {names[2]})")
         elif tape.filling(args[1]) == 1 and tape.filling(args[2]) == 0 and tape.shape(args[0]) == shape:
-            out = self._buffer(i)
-            self.lines.append(f"np.copyto({out}, {names[0]})")
-        else:
-            out = self._buffer(i)
-            self.lines.append(f"np.copyto({out}, {names[2]})")
-            self.lines.append(f"np.copyto({out}, {names[1]}, where={names[0]})")
+            self.lines.append(f"{self._buffer(i)}[...] = {names[0]}")
+        else:  # takes half the time of two copies, of which one goes by the mask
+            self._define(i, f"np.where({', '.join(names)})")
         self._free(i, args, k)
 
     def _view(self, i: int, name: str, args: Sequence[int], params: dict[str, Any]) -> bool:
@@ -321,7 +280,7 @@ class ArrayProgram:
         if self.tape.is_constant(args[0]):
             self._define(i, self._bind("c", np.broadcast_to(np.float64(self.tape.number(args[0])), shape).copy()))
             return True
-        if not self.tape.shape(args[0]):  # may be a Python number, which has no views
+        if not self.tape.shape(args[0]) and args[0] not in self.held:  # may be a Python number, which has no views
             self._define(i, f"np.full({shape}, {x}, np.{self.tape.dtype(i).name})" if shape else x)
             return True
         held = self.held.get(args[0])
@@ -355,20 +314,25 @@ class ArrayProgram:
         self.lines.append(f"t{i} = {expression}")
 
     def _call(self, i: int, template: str, shape: tuple[int, ...]) -> None:
-        if not shape:
+        if not shape and i not in self.parts:
             self._define(i, template.format(out=""))
         else:
             out = self._buffer(i)
             self.lines.append(template.format(out=f", out={out}"))
 
     def _buffer(self, i: int) -> str:
-        """A buffer for a row; what is returned gets memory of its own in every call."""
+        """A buffer for a row: its place among the results, or one that nothing needs any more."""
         shape, dtype = self.tape.shape(i), self.tape.dtype(i)
-        if i in self.results and i not in self.read:
-            self._define(i, f"np.empty({shape}, np.{dtype.name})")
-            return self.names[i]
-        free = self.pool.get((shape, dtype))
-        name = free.pop() if free else self._bind("b", np.empty(shape, dtype))
+        if i in self.parts:
+            whole, start = self.parts[i]
+            if whole not in self.held:
+                self._buffer(whole)
+            name = self._bind("p", self.held[whole][start : start + math.prod(shape)].reshape(shape))
+        elif i in self.placing.places:
+            name = self._bind("r", self.placing.places[i])
+        else:
+            free = self.pool.get((shape, dtype))
+            name = free.pop() if free else self._bind("b", np.empty(shape, dtype))
         self.names[i] = name
         self.held[i] = self.scope[name]
         return name
@@ -388,22 +352,62 @@ class ArrayProgram:
             self.pool.setdefault((held.shape, held.dtype), []).append(self.names[root])
             self.last[root] = -1
 
-    def _returned(self, r: int) -> str:
-        name = self.names[r]
-        code = self.tape.rows[r][0]
-        if not self.tape.shape(r):
-            kind = "bool" if self.tape.dtype(r).kind == "b" else "float"
-            return name if code == CONSTANT else f"{name}.item()" if self._is_array(r) else f"{kind}({name})"
-        root = self.root_of[r]
-        if code == INPUT or root != r or self.roots.count(r) > 1:
-            lasting = code == INPUT or self.tape.rows[root][0] == INPUT or root in self.held
-            lasting = lasting or self.tape.filling(r) is not None  # made once, for all calls
-            shared = sum(self.root_of[i] == root for i in self.roots) > 1
-            return f"{name}.copy()" if lasting or shared else f"np.ascontiguousarray({name})"
-        return name
+    def _lay_out_parts(self, live: Sequence[int]) -> None:
+        """What is put together from parts that are computed there, each in its place, and of others as they come."""
+        tape = self.tape
+        self.parts: dict[int, tuple[int, int]] = {}
+        self.wholes: dict[int, list[tuple[int, int]]] = {}
+        for i in live:
+            code, *args = tape.rows[i]
+            op, params = tape.operation(code) if code >= 0 else (None, {})
+            if op is not ops.concat or params.get("axis") is not None:
+                continue
+            others = self.wholes[i] = []
+            start = 0
+            for part in (base(tape, a) for a in args):
+                fits = is_written(tape, part, UFUNCS.keys()) and tape.dtype(part) == tape.dtype(i)
+                if fits and part not in self.parts and part not in self.results:
+                    self.parts[part] = i, start
+                else:
+                    others.append((part, start))
+                start += math.prod(tape.shape(part))
 
-    def _is_array(self, r: int) -> bool:
-        return self.tape.rows[r][0] == INPUT
+    # --- results ----------------------------------------------------------------------------------------------------
+
+    def _return(self) -> None:
+        """Put the rest of the results in their places, and return them in memory that the caller may keep."""
+        tape, returned, named = self.tape, self.placing.returned, {}
+        for k, r in enumerate(self.roots):
+            if k not in returned:
+                kind = "bool" if tape.dtype(r).kind == "b" else "float"
+                plain = tape.rows[r][0] == CONSTANT
+                named[k] = self.names[r] if plain else f"{kind}({self.names[r]})"
+            else:
+                named[k] = self._bind("r", returned[k])
+                held = self.held.get(r)
+                if held is None or _place(held) != _place(returned[k]):
+                    self.lines.append(f"{named[k]}[...] = {self.names[r]}")
+        if self.checked:
+            self.scope["isfinite"] = math.isfinite
+            found = [named[k] for k, r in enumerate(self.roots) if not tape.shape(r) and tape.dtype(r).kind == "f"]
+            for numbers, _ in self.placing.blocks:
+                if numbers.dtype.kind == "f":
+                    name = self._bind("all", numbers)
+                    found.append(f"{name}.dot({name})")
+            if found:
+                self.lines.append(f"if not isfinite({' + '.join(found)}):")
+                self.lines.append("    return None")
+        for _, (own, fresh) in self.placing.blocks:
+            if own:
+                name = f"y{len(self.scope)}"
+                self.lines.append(f"{name} = {self._bind('fresh', fresh.take)}()")
+                named |= {k: f"{name}[{j}]" for j, k in enumerate(own)}
+        self.lines.append(f"return [{', '.join(named[k] for k in range(len(self.roots)))}]")
+
+
+def _place(x: np.ndarray[Any, Any]) -> Any:
+    """Where an array's numbers lie."""
+    return x.__array_interface__["data"][0], x.strides
 
 
 def _is_plain(x: Any) -> bool:

@@ -229,7 +229,7 @@ class _Returned:
             y = self.read(x.result)
             if x.into is not None:  # of a tree these come first
                 if y != "None":
-                    self.before.append(f"if not plan.in_place: copyto({x.into}, {y})")
+                    self.before.append(f"if not plan.in_place: {x.into}[...] = {y}")
                 self.written[x.result] = x.into
                 return x.into
             if x.result in self.written:  # returned once more, beside the donated array
@@ -276,7 +276,7 @@ def write_call(
     """
     checks, fitting, expressions = arguments.read(plan.inputs)
     scope = arguments.scope
-    scope |= {"plan": plan, "run": plan.run, "copyto": np.copyto, "lock": threading.Lock()}
+    scope |= {"plan": plan, "run": plan.run, "lock": threading.Lock()}
     scope["copied"] = lambda y: y.copy() if isinstance(y, np.ndarray) else y
     given = f"({', '.join(expressions)}{',' if expressions else ''})"
     ends = _Returned(arguments, lambda k: f"r[{k}]").lines(tree)

@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import ArrayProgram
+from .entries import COMPUTED
+from .lower import lower
 from .native import Stage, build
-from .tape import CONSTANT, Tape
+from .tape import CONSTANT, INPUT, Tape
 
 LEAST = 512
 """The fewest elements for which a kernel is made: below, NumPy's own call is as quick."""
@@ -143,3 +146,122 @@ def bound(native: Any, arrays: Sequence[np.ndarray[Any, Any]], moving: Sequence[
         run()
 
     return call
+
+
+class FusedProgram(ArrayProgram):
+    """A tape as a NumPy function in which chains of elementwise ops are native code."""
+
+    open: dict[tuple[int, ...], Kernel]
+
+    def _lowered(self, tape: Tape, roots: Sequence[int], checked: bool) -> tuple[Tape, list[int]]:
+        return lower(tape, roots, known=COMPUTED)
+
+    def _rows(self, live: Sequence[int]) -> None:
+        self.open = {}
+        for k, i in enumerate(live):
+            if not self._joins(i, k):
+                self._close(k, self.tape.arguments(i))
+                self._row(i, k)
+        self._close(len(live), [a for kernel in self.open.values() for a in kernel.rows])
+
+    def _joins(self, i: int, k: int) -> bool:
+        """Add a row to the chain of its shape, if it can be computed there."""
+        tape = self.tape
+        code, *args = tape.rows[i]
+        if code < 0:
+            return False
+        op, params = tape.operation(code)
+        if op.name == "sum":
+            kernel = self.open.get(tape.shape(args[0]))
+            if (
+                kernel is None
+                or args[0] not in kernel.members
+                or kernel.sum_strides(i) is None
+                or params.get("keepdims")
+            ):
+                return False
+            kernel.sums.append(i)
+            return True
+        shape = tape.shape(i)
+        if op.name not in COMPUTED or params or math.prod(shape) < LEAST:
+            return False
+        floating = {tape.dtype(a) for a in args if not tape.is_constant(a) and tape.dtype(a).kind != "b"}
+        if len(floating) > 1 or not all(d in (np.float64, np.float32) for d in floating):
+            return False
+        kernel = self.open.get(shape)
+        own = kernel.members if kernel is not None else set()
+        self._close(k, [a for a in args if a not in own])
+        kernel = self.open.get(shape) or Kernel(tape, shape)
+        if kernel.rows and floating and self._dtype(kernel) not in (None, *floating):
+            return False
+        for a in args:
+            fits = a in kernel.members or tape.is_constant(a)
+            if not fits and (tape.dtype(a).kind == "b" or self._argument(kernel, a) is None):
+                return False
+        kernel.add(i)
+        self.open[shape] = kernel
+        return True
+
+    def _dtype(self, kernel: Any) -> Any:
+        found = {self.tape.dtype(i) for i in kernel.rows} - {np.dtype(bool)}
+        return found.pop() if found else None
+
+    def _argument(self, kernel: Any, a: int) -> tuple[Any, tuple[int, int]] | None:
+        """The memory and the strides of an argument of a chain; None if it does not lie as the loop reads."""
+        strides = kernel.strides(self.tape.shape(a))
+        if strides is None:
+            return None
+        held = self.held.get(a)
+        if held is not None:
+            return (a, strides) if held.flags.c_contiguous else None
+        return (a, strides) if self.tape.rows[a][0] == INPUT else None
+
+    def _close(self, k: int, needed: Sequence[int]) -> None:
+        """Write the chains that made any of these rows."""
+        for shape, kernel in list(self.open.items()):
+            if any(a in kernel.members or a in kernel.sums for a in needed):
+                del self.open[shape]
+                self._kernel(kernel, k)
+
+    def _kernel(self, kernel: Any, k: int) -> None:
+        tape = self.tape
+        inside = {*kernel.members, *kernel.sums}
+        stored = [i for i in kernel.rows if i in self.results or any(u not in inside for u in self.users.get(i, ()))]
+        self.instructions += len(inside)
+        size = math.prod(kernel.shape)
+        self.flops += size * len(inside)
+        masks = [i for i in stored if tape.dtype(i).kind == "b"]
+        native, keys = kernel.compile(lambda a: self._argument(kernel, a), [i for i in stored if i not in masks])
+        if masks:
+            raise NotImplementedError
+        arrays, moving, given = [], [], []
+        for place, key in enumerate(keys):
+            if key in inside:
+                if key in kernel.sums and not tape.shape(key):
+                    self.names[key] = self._bind("s", np.zeros(1, tape.dtype(key)))
+                    self.held[key] = self.scope[self.names[key]]
+                else:
+                    self._buffer(key)
+            held = self.held.get(key)
+            if held is None:
+                moving.append(place)
+                given.append(self.names[key])
+            arrays.append(np.zeros(tape.shape(key), tape.dtype(key)) if held is None else held)
+        call = self._bind("kernel", bound(native, arrays, moving))
+        for i in kernel.rows:
+            self.lines.append(f"#   {self._described(i, inside)}")
+        self.lines.append(f"{call}({', '.join(given)})")
+        for i in kernel.sums:
+            if not tape.shape(i):
+                self._define(i, f"{self.names[i]}.item()")
+                del self.held[i]
+        for i in (*kernel.rows, *kernel.sums):
+            for root in {self.root_of[a] for a in tape.arguments(i)}:
+                if self.last.get(root, -1) < k:
+                    self._release(root)
+
+    def _described(self, i: int, inside: set[int]) -> str:
+        names = [f"v{a}" if a in inside and a not in self.names else self.names[a] for a in self.tape.rows[i][1:]]
+        op = self.tape.operation(self.tape.rows[i][0])[0]
+        target = f"{self.names[i]} = " if i in self.names else f"v{i} = "
+        return f"{target}{op.name}({', '.join(names)})"

@@ -108,15 +108,16 @@ class NumPyPlan:
         roller = Roller(tape, roots, careful=careful, deep=True)
         rows = [roller.index(r) for r in roots]
         donated = [rows[k] for k, what in feedback if isinstance(what, Leaf)]  # results are copied over the arguments
-        self.program = ArrayProgram(roller.tape, rows, fuse, donated)
+        checked = bool(tape.pulls) and not careful
+        self.program = _program(fuse)(roller.tape, rows, donated, checked)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions, self.flops = self.program.instructions, self.program.flops
-        self.careful = Careful(self) if tape.pulls and not careful else None
+        self.careful = Careful(self) if checked else None
 
     def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """The results."""
         results = self.program(arrays)
-        return results if self.careful is None or all(map(_is_finite, results)) else self.careful.run(arrays)
+        return self.careful.run(arrays) if results is None else results  # type: ignore[union-attr]  # it is checked
 
 
 class PythonPlan:
@@ -392,12 +393,16 @@ def _has_llvm(backend: str) -> bool:
     return found
 
 
+def _program(fuse: bool) -> type[ArrayProgram]:
+    if fuse:
+        from .fused import FusedProgram
+
+        return FusedProgram
+    return ArrayProgram
+
+
 def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
     """A result in the dtype of its row; a number is a float or a truth value."""
     if isinstance(x, np.ndarray):
         return x.astype(dtype)
     return bool(x) if dtype.kind == "b" else float(x)
-
-
-def _is_finite(x: Any) -> bool:
-    return math.isfinite(x if isinstance(x, float) else np.vdot(x, x)) if not isinstance(x, int) else True

@@ -32,30 +32,24 @@ class Results:
 
     def __init__(self, out: np.ndarray[Any, Any], views: Sequence[View], desk: Desk | None = None) -> None:
         self.out, self.views, self.desk = out, views, desk
-        self.sets: list[tuple[np.ndarray[Any, Any], list[Any]]] = []
-        self.idle: list[int] = []
+        self.sets: list[tuple[np.ndarray[Any, Any], list[Any], list[Any]]] = []
+        self.idle = 0
 
     def take(self) -> list[Any]:
         """The arrays, filled; the list itself is not to be changed."""
         idle = self.idle
         for held in self.sets:
-            if _counts(held) == idle:
-                np.copyto(held[0], self.out)
+            if sum(map(getrefcount, held[2])) == idle:
+                held[0][:] = self.out
                 return held[1]
         block = self.out.copy()
-        held = block, [block[a:b].reshape(shape) for a, b, shape in self.views]
+        arrays = [block[a:b].reshape(shape) for a, b, shape in self.views]
+        held = block, arrays, [*arrays, block]
         del block
         if len(self.sets) < MOST:
             self.sets.append(held)
             if self.desk is not None:
-                self.desk.add(*held)
+                self.desk.add(held[0], arrays)
                 self.desk.open()
-            self.idle = _counts(held)
+            self.idle = sum(map(getrefcount, held[2]))
         return held[1]
-
-
-def _counts(held: tuple[np.ndarray[Any, Any], list[Any]]) -> list[int]:
-    """How often the block and each array are referred to."""
-    counts = list(map(getrefcount, held[1]))
-    counts.append(getrefcount(held[0]))
-    return counts

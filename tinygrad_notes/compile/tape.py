@@ -106,6 +106,7 @@ class Tape:
         shapes, dtypes: of the rows that are no float64 number.
         parts: the rows of parts of arrays, by the row of the array and the index.
         capture: gives the row of something from outside of the arguments; `None` where nothing may come from there.
+        chosen: rows of choices between something and 0 that stand for its product with 1 or 0.
         names: what the user called a row.
         lines: where a row was written, in words; filled by `line`, which is None unless somebody wants to know.
     """
@@ -123,6 +124,7 @@ class Tape:
         self.offsets: list[np.ndarray[Any, Any]] = []
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.dtypes: dict[int, np.dtype[Any]] = {}
+        self.chosen: set[int] = set()
         self.names: dict[int, str] = {}
         self.lines: dict[int, str] = {}
         self.line: Callable[[], str] | None = None
@@ -289,7 +291,7 @@ class Tape:
             if op is ops.permute_dims:
                 given = params.get("axes")
                 axes = tuple(given) if given is not None else tuple(reversed(range(len(self.shape(x)))))
-                if (inner := self._made_by(x, ops.permute_dims)) is not None:
+                if (inner := self.made_by(x, ops.permute_dims)) is not None:
                     before = self.operation(self.rows[x][0])[1]["axes"]
                     return self.apply(op, [inner], {"axes": tuple(before[a] for a in axes)})
                 if axes == tuple(range(len(axes))):
@@ -311,7 +313,7 @@ class Tape:
                         else None
                     )
                 same = shape == self.shape(x)
-                if op is ops.reshape and not same and (inner := self._made_by(x, ops.reshape)) is not None:
+                if op is ops.reshape and not same and (inner := self.made_by(x, ops.reshape)) is not None:
                     return self.apply(op, [inner], {"shape": shape})
                 if op is ops.sum_to and (number := self.filling(x)) is not None:
                     count = math.prod(self.shape(x)) // max(math.prod(shape), 1)
@@ -332,8 +334,9 @@ class Tape:
             if all(self.dtype(a) == FLOAT64 for a in args) and type(y) is float:
                 return self.apply(ops.broadcast_to, [number], {"shape": shape})
         if op is ops.negative:
-            return self._made_by(args[0], ops.negative)
-        if op is ops.abs and (inner := self._made_by(args[0], ops.negative)) is not None:
+            inner = self.made_by(args[0], ops.negative)
+            return self._scaled(args[0], -1.0) if inner is None else inner
+        if op is ops.abs and (inner := self.made_by(args[0], ops.negative)) is not None:
             return self.apply(op, [inner], {})
         if len(args) == 2:
             for k in (0, 1):  # an array of one number is that number, where the other gives the shape
@@ -354,7 +357,8 @@ class Tape:
                 for k in (0, 1):
                     if (taken := self._chosen(args[k], args[1 - k])) is not None:
                         return taken
-                    if (scaled := self._scaled(args[k], args[1 - k])) is not None:
+                    by = args[1 - k]
+                    if self.is_constant(by) and (scaled := self._scaled(args[k], self.number(by))) is not None:
                         return scaled
                     if self.filling(args[k]) == -1 and self._result_is(args[1 - k], args[k]):
                         return self.apply(ops.negative, [args[1 - k]], {})
@@ -364,19 +368,21 @@ class Tape:
         """where(c, 1, 0) · g as where(c, g, 0): a path that is not taken contributes nothing, also of infinities."""
         code, *args = self.rows[x]
         if code == _WHERE and self.filling(args[1]) == 1 and self.filling(args[2]) == 0 and self._result_is(g, x):
-            return self.apply(ops.where, [args[0], g, self.constant(0.0)], {})
+            index = self.apply(ops.where, [args[0], g, self.constant(0.0)], {})
+            self.chosen.add(index)
+            return index
         return None
 
-    def _scaled(self, x: int, factor: int) -> int | None:
+    def _scaled(self, x: int, factor: float) -> int | None:
         """(c · y) · 2 as 2c · y, which rounds as little."""
-        if self.is_constant(factor) and self.number(factor) in (2.0, -2.0, 0.5, -0.5):
+        if factor in (-1.0, 2.0, -2.0, 0.5, -0.5):
             code, *args = self.rows[x]
             if code == _MULTIPLY and (self.is_constant(args[0]) or self.is_constant(args[1])):
                 c, y = args if self.is_constant(args[0]) else args[::-1]
-                return self.apply(ops.multiply, [self.constant(self.number(c) * self.number(factor)), y], {})
+                return self.apply(ops.multiply, [self.constant(self.number(c) * factor), y], {})
         return None
 
-    def _made_by(self, index: int, op: Op) -> int | None:
+    def made_by(self, index: int, op: Op) -> int | None:
         """The argument of a row, if it is this op of one argument."""
         row = self.rows[index]
         return row[1] if row[0] >= 0 and self.operation(row[0])[0] is op else None
