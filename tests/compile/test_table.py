@@ -25,6 +25,43 @@ STRUCTURAL = [(name, k) for name, cases in CASES.items() for k in range(len(case
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, -1e-310, 1.0, -1.0, 0.5, -2.0]
 FLOAT32_SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-40, 1.0, -1.0, 0.5, -2.0]
 
+COMPOSITIONS: list[Callable[[Any], Any]] = [
+    lambda x: tn.where(x > 0, 1.0, 0.0) * x,
+    lambda x: x * tn.where(x > 0, 0.0, 1.0),
+    lambda x: 0.0 * x + x * 0.0,
+    lambda x: x - x,
+    lambda x: x / x,
+    lambda x: tn.negative(-x) * -1.0,
+    lambda x: (x * 2.0) * 0.5,
+    lambda x: (x * 0.5) * 2.0,
+    lambda x: (1e308 * x) * 2.0,
+    lambda x: (x + 1e308) - 1e308,
+    lambda x: (x - 1.0) + 1.0,
+    lambda x: tn.sqrt(x) * tn.sqrt(x),
+    lambda x: tn.exp(tn.log(x)),
+    lambda x: tn.maximum(x, 0.0) * tn.minimum(x, 0.0),
+    lambda x: tn.abs(-x) + tn.abs(x),
+    lambda x: 1.0 / (1.0 + tn.exp(-x)),
+    lambda x: tn.relu(x) / x,
+]
+
+
+@pytest.mark.parametrize("f", COMPOSITIONS)
+def test_special_numbers_through_several_ops(f: Callable[[Any], Any]) -> None:
+    """What a compiler may be tempted to simplify."""
+    x = np.array([*SPECIAL, 1e308, -1e308, 1e-308])
+
+    def both(x: Any) -> Any:
+        return f(x), tn.grad(lambda t: tn.sum(f(t)))(x)
+
+    with np.errstate(all="ignore"):
+        expected = both(x)
+        for backend in BACKENDS:
+            for found, wanted in zip(compile(both, backend=backend)(x), expected, strict=True):
+                np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
+                np.testing.assert_allclose(found, wanted, rtol=1e-15, atol=2e-323)
+
+
 # --- elementwise rows -------------------------------------------------------------------------------------------------
 
 

@@ -59,8 +59,6 @@ def code_of(op: Op) -> int:
     return code
 
 
-_MULTIPLY, _WHERE = code_of(ops.multiply), code_of(ops.where)
-_MOVING = {ops.reshape, ops.permute_dims, ops.broadcast_to, ops.sum_to, ops.astype}
 _SPREADING = {ops.reshape, ops.broadcast_to, ops.expand_dims}
 
 
@@ -259,9 +257,11 @@ class Tape:
     def apply(self, op: Op, args: Sequence[int], params: dict[str, Any]) -> int:
         """The row of an op on rows; its shape is worked out, and refused as the op itself would refuse it."""
         if self.folding:
-            folded = self._folded(op, args, params)
-            if folded is not None:
-                return folded
+            from .folding import folded  # which is written in terms of tapes
+
+            found = folded(self, op, args, params)
+            if found is not None:
+                return found
         if not params and op.elementwise and not any(a in self.shapes or a in self.dtypes for a in args):
             dtype = BOOLEAN if op.name in BOOLEAN_OPS else FLOAT64
             return self.row((code_of(op), *args), (), dtype)
@@ -280,118 +280,10 @@ class Tape:
                 return None
             index = args[0]
 
-    def _folded(self, op: Op, args: Sequence[int], params: dict[str, Any]) -> int | None:
-        """The row that an op comes to without being computed, if there is one.
-
-        What is left out is exact: x · 1, x / 1, x + 0 and x − 0 (but for the sign of a zero), −(−x), moves that move
-        nothing. x · 0 is not 0 for an infinite x.
-        """
-        if op in _MOVING:
-            (x,) = args
-            if op is ops.permute_dims:
-                given = params.get("axes")
-                axes = tuple(given) if given is not None else tuple(reversed(range(len(self.shape(x)))))
-                if (inner := self.made_by(x, ops.permute_dims)) is not None:
-                    before = self.operation(self.rows[x][0])[1]["axes"]
-                    return self.apply(op, [inner], {"axes": tuple(before[a] for a in axes)})
-                if axes == tuple(range(len(axes))):
-                    return x
-                return None if given is not None else self.apply(op, [x], {"axes": axes})
-            if op is ops.astype:
-                same = np.dtype(params["dtype"]) == self.dtype(x)
-            else:
-                shape = tuple(params["shape"])
-                if -1 in shape:
-                    known = -math.prod(shape)
-                    return (
-                        self.apply(
-                            op,
-                            [x],
-                            {"shape": tuple(math.prod(self.shape(x)) // known if n == -1 else n for n in shape)},
-                        )
-                        if known
-                        else None
-                    )
-                same = shape == self.shape(x)
-                if op is ops.reshape and not same and (inner := self.made_by(x, ops.reshape)) is not None:
-                    return self.apply(op, [inner], {"shape": shape})
-                if op is ops.sum_to and (number := self.filling(x)) is not None:
-                    count = math.prod(self.shape(x)) // max(math.prod(shape), 1)
-                    return self.apply(ops.broadcast_to, [self.constant(number * float(count))], {"shape": shape})
-            return x if same else None
-        if not op.elementwise or params:
-            return None
-        if op is ops.where and self.is_constant(args[0]):
-            chosen, other = args[1:] if self.number(args[0]) else args[:0:-1]
-            return chosen if self._result_is(chosen, other) else None
-        numbers = [self.filling(a) for a in args]
-        if None not in numbers and not any(self.dtype(a).kind in "iu" for a in args):
-            y = op(*numbers)
-            number = self.constant(y if type(y) is bool else float(y))
-            shape = np.broadcast_shapes(*(self.shape(a) for a in args))
-            if not shape:
-                return number
-            if all(self.dtype(a) == FLOAT64 for a in args) and type(y) is float:
-                return self.apply(ops.broadcast_to, [number], {"shape": shape})
-        if op is ops.negative:
-            inner = self.made_by(args[0], ops.negative)
-            return self._scaled(args[0], -1.0) if inner is None else inner
-        if op is ops.abs and (inner := self.made_by(args[0], ops.negative)) is not None:
-            return self.apply(op, [inner], {})
-        if len(args) == 2:
-            for k in (0, 1):  # an array of one number is that number, where the other gives the shape
-                x = args[k]
-                if x in self.shapes and (number := self.filling(x)) is not None and self._result_is(args[1 - k], x):
-                    pair = [args[1 - k], args[1 - k]]
-                    pair[k] = self.constant(number)
-                    return self.apply(op, pair, {})
-        if op is ops.add and args[0] == args[1]:
-            return self.apply(ops.multiply, [args[0], self.constant(2.0)], {})
-        if op in (ops.add, ops.multiply, ops.subtract, ops.divide):
-            neutral = 0 if op in (ops.add, ops.subtract) else 1
-            sides = (0, 1) if op in (ops.add, ops.multiply) else (1,)
-            for k in sides:
-                if self.filling(args[k]) == neutral and self._result_is(args[1 - k], args[k]):
-                    return args[1 - k]
-            if op is ops.multiply:
-                for k in (0, 1):
-                    if (taken := self._chosen(args[k], args[1 - k])) is not None:
-                        return taken
-                    by = args[1 - k]
-                    if self.is_constant(by) and (scaled := self._scaled(args[k], self.number(by))) is not None:
-                        return scaled
-                    if self.filling(args[k]) == -1 and self._result_is(args[1 - k], args[k]):
-                        return self.apply(ops.negative, [args[1 - k]], {})
-        return None
-
-    def _chosen(self, x: int, g: int) -> int | None:
-        """where(c, 1, 0) · g as where(c, g, 0): a path that is not taken contributes nothing, also of infinities."""
-        code, *args = self.rows[x]
-        if code == _WHERE and self.filling(args[1]) == 1 and self.filling(args[2]) == 0 and self._result_is(g, x):
-            index = self.apply(ops.where, [args[0], g, self.constant(0.0)], {})
-            self.chosen.add(index)
-            return index
-        return None
-
-    def _scaled(self, x: int, factor: float) -> int | None:
-        """(c · y) · 2 as 2c · y, which rounds as little."""
-        if factor in (-1.0, 2.0, -2.0, 0.5, -0.5):
-            code, *args = self.rows[x]
-            if code == _MULTIPLY and (self.is_constant(args[0]) or self.is_constant(args[1])):
-                c, y = args if self.is_constant(args[0]) else args[::-1]
-                return self.apply(ops.multiply, [self.constant(self.number(c) * factor), y], {})
-        return None
-
     def made_by(self, index: int, op: Op) -> int | None:
         """The argument of a row, if it is this op of one argument."""
         row = self.rows[index]
         return row[1] if row[0] >= 0 and self.operation(row[0])[0] is op else None
-
-    def _result_is(self, x: int, other: int) -> bool:
-        """Whether x has the shape and dtype that x and the other would be broadcast to."""
-        shape = self.shape(x)
-        fits = np.broadcast_shapes(shape, self.shape(other)) == shape
-        return fits and self.dtype(x).kind == "f" and (self.is_constant(other) or self.dtype(x) == self.dtype(other))
 
     def _infer(self, op: Op, args: Sequence[int], params: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """The shape and dtype of an op's result: by NumPy's own rules, on stand-ins as small as they can be."""

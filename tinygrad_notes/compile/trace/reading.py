@@ -11,8 +11,9 @@ from ... import ops
 from ...graph import is_node
 from ...ops import TABLE
 from ...ops.namespaces import is_number
+from ..folding import taken
 from ..tape import Tape
-from .symbol import constant, filled_like
+from .symbol import Traced, constant, filled_like, wrap
 
 
 class Symbols:
@@ -46,6 +47,10 @@ class Symbols:
         """g · slope, where 0 · ∞ = 0."""
         if is_number(slope) and math.isfinite(slope):
             return g * slope
+        if isinstance(slope, Traced) and slope.tape.folding and isinstance(g, Traced):
+            row = taken(slope.tape, slope.index, g.index)
+            if row is not None:
+                return wrap(slope.tape, row)
         if not self.careful:
             return g * slope
         product = g * slope
