@@ -37,7 +37,11 @@ class Classes:
         uses = [0] * n
         for i in live:
             row = rows[i]
-            for a in row[1:] if row[0] >= 0 else source.arguments(i):
+            if len(row) == 3 and row[0] >= 0:
+                uses[row[1]] += 1
+                uses[row[2]] += 1
+                continue
+            for a in source.arguments(i):
                 uses[a] += 1
         absorbed = bytearray(n)
         for i in live:
@@ -55,7 +59,13 @@ class Classes:
         for i in live:
             row = rows[i]
             code = row[0]
-            if code == ELEMENT:
+            if code >= 0 and len(row) == 3 and i not in shapes:  # most rows of long tapes
+                _, a, b = row
+                first[i], second[i] = a, b
+                kinds[i] = get((code, absorbed[i], kinds[a], kinds[b]), len(known))
+                if not deep:
+                    kept[i] = get((code, absorbed[i], kept[a], kept[b]), len(known))
+            elif code == ELEMENT:
                 _, array, second[i] = row
                 first[i] = array
                 kinds[i] = get((code, array), len(known))
@@ -65,12 +75,6 @@ class Classes:
             elif i in shapes or code in (INPUT, COTANGENT, ALIAS, LOOP, MAPPED) or len(row) > 4:
                 kinds[i] = kept[i] = alone
                 alone -= 1
-            elif len(row) == 3:
-                _, a, b = row
-                first[i], second[i] = a, b
-                kinds[i] = get((code, absorbed[i], kinds[a], kinds[b]), len(known))
-                if not deep:
-                    kept[i] = get((code, absorbed[i], kept[a], kept[b]), len(known))
             else:
                 for k, a in enumerate(row[1:]):
                     arguments[k][i] = a

@@ -23,7 +23,7 @@ from .trace import Symbols, Traced, constant, wrap
 
 LARGE = 20_000
 """From so many rows on a graph may be computed from a table."""
-SAMPLE = 10_000
+SAMPLE = 5_000
 
 
 def is_irregular(tape: Tape, live: Sequence[int]) -> bool:
