@@ -219,7 +219,7 @@ def topological_order(*roots: Node) -> list[Node]:
                 push(node)
                 push(None)
                 for p in node.parents:
-                    if type(p) in NODE_KINDS and p not in seen:
+                    if p.__class__ in NODE_KINDS and p not in seen:
                         push(p)
     return order
 
@@ -251,21 +251,20 @@ def cotangents(
         flight[node] = flight[node] + g if node in flight else g
     found = []
     with ops.namespace_of([order[-1].data], "backward").quiet(), recording(create_graph):
-        while order:
-            node = order.pop()
+        for node in reversed(order):
             g = flight.pop(node, None)
             if g is None or (active is not None and node not in active):
                 continue
             found.append((node, g))
-            if node.op is None or node in ends:
+            op = node.op
+            if op is None or (ends and node in ends):
                 continue
             if create_graph or watchers:
                 _pull_back(node, g, flight, active, create_graph, watchers)
                 continue
-            kind, op = node.__class__, node.op
-            pull_back = op.pullbacks.get(kind)
+            pull_back = op.pullbacks.get(node.__class__)
             if pull_back is None:
-                pull_back = op.pullbacks[kind] = kind.pullback_of(op)
+                pull_back = op.pullbacks[node.__class__] = node.pullback_of(op)
             pull_back(node, g, flight, active)
     return found
 

@@ -86,13 +86,13 @@ def write_pullback(op: Op, kind: type, general: Callable[..., None]) -> Callable
     if op.arity < 0:
         return general
     used = {"kind": kind, "kinds": NODE_KINDS, "arrays": _ARRAYS, "general": general, "xp": numpy_reading}
-    used |= {"fit": partial(fit, numpy_reading), "vjp": op.vjp}
+    used |= {"array": np.ndarray, "fit": partial(fit, numpy_reading), "vjp": op.vjp}
     each = range(op.arity)
     parents, xs, wanted, cotangents = (", ".join(f"{v}{k}" for k in each) + "," for v in "pxwc")
     lines = [
         f"def pull_back_{op.name}(node, g, flight, active):",
         "    y = node.data",
-        "    if y.__class__ not in arrays or g.__class__ not in arrays:",
+        "    if not (y.__class__ is g.__class__ is array) and (y.__class__ not in arrays or g.__class__ not in arrays):",
         "        return general(node, g, flight, active)",
         f"    {parents} = node.parents",
     ]
