@@ -219,7 +219,7 @@ def topological_order(*roots: Node) -> list[Node]:
                 push(node)
                 push(None)
                 for p in node.parents:
-                    if p.__class__ in NODE_KINDS and p not in seen:
+                    if type(p) in NODE_KINDS and p not in seen:
                         push(p)
     return order
 

@@ -92,8 +92,9 @@ def write_pullback(op: Op, kind: type, general: Callable[..., None]) -> Callable
     lines = [
         f"def pull_back_{op.name}(node, g, flight, active):",
         "    y = node.data",
-        "    if not (y.__class__ is g.__class__ is array) and (y.__class__ not in arrays or g.__class__ not in arrays):",
-        "        return general(node, g, flight, active)",
+        "    if not y.__class__ is g.__class__ is array:",
+        "        if y.__class__ not in arrays or g.__class__ not in arrays:",
+        "            return general(node, g, flight, active)",
         f"    {parents} = node.parents",
     ]
     for k in each:
