@@ -8,7 +8,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from table_cases import DIGITS, FORMULAS, Formula, derivative
 
@@ -44,6 +44,7 @@ def assert_close(found: Any, exact: Any, slack: float, what: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "k"), ROWS, ids=[f"{name}-{k}" for name, k in ROWS])
+@settings(max_examples=settings.default.max_examples * 3 // 5)  # of each of so many rows
 @given(data=st.data())
 def test_value_derivatives_and_jvp(name: str, k: int, data: st.DataObject) -> None:
     op, formula = TABLE[name], FORMULAS[name][k]
