@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,12 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" i
 
 # The rows' sample inputs and oracles (ops/table_cases.py) serve several test files.
 sys.path.insert(0, str(Path(__file__).parent / "ops"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that was imported out of garbage collection, which would look at it time and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -114,7 +114,8 @@ class Randomness:
         self.before = self._states()
 
     def _states(self) -> list[Any]:
-        return [random.getstate(), repr(np.random.get_state()), *(repr(g.bit_generator.state) for g in self.generators)]
+        states = [np.random.get_state(legacy=False), *(g.bit_generator.state for g in self.generators)]
+        return [random.getstate(), *map(_compared, states)]
 
     def check(self) -> None:
         """Raise if any generator has moved."""
@@ -123,6 +124,13 @@ class Randomness:
                 "compile: the function drew random numbers; they would be the same in every later call. Draw them "
                 "outside and give them as an argument."
             )
+
+
+def _compared(state: Any) -> Any:
+    """A generator's state with bytes for arrays: to write these out as text takes longer than to trace a function."""
+    if isinstance(state, dict):
+        return {key: _compared(part) for key, part in state.items()}
+    return state.tobytes() if isinstance(state, np.ndarray) else state
 
 
 class Reached(NamedTuple):

@@ -224,13 +224,15 @@ class Search:
 
     # --- samples for the diagnosis ------------------------------------------------------------------------------------
 
-    def _samples(self, count: int = 10) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    def _samples(self, count: int = 4) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Generic inputs with sizes that differ, and every name's value and right gradient there."""
         letters = sorted(_letters(self.specs))
         drawn: list[dict[str, Any]] = []
         for shift in range(3):  # from 3 on, and not always the same: 1/m with m = 2 would look like 1/2
             distinct = {letter: self.sizes.get(letter, i + 3 + shift) for i, letter in enumerate(letters)}
-            self._generate(inputs(self.specs, 4, distinct), count, drawn.append)
+            of_these_sizes: list[dict[str, Any]] = []
+            self._generate(inputs(self.specs, 4, distinct), count, of_these_sizes.append)
+            drawn += of_these_sizes[1:] or of_these_sizes  # the first is the simplest: zeros
         ranges = {}
         for name, spec in self.specs.items():
             if isinstance(spec, Shaped):
@@ -239,7 +241,7 @@ class Search:
                 ranges[name] = None if set(np.unique(seen)) <= {0.0, 1.0} else lies
         random = np.random.default_rng(self.chosen["seed"])
         samples = []
-        for values in drawn[2::3]:
+        for values in drawn:
             generic = dict(values)
             for name, ends in ranges.items():
                 if ends is not None and ends[0] < ends[1]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -88,43 +88,29 @@ def _extreme(side: int) -> Callable[..., Any]:
     return over
 
 
+_max, _min = _extreme(1), _extreme(-1)
+_choose = _each(lambda c, a, b: a.choose(c, b), 3)
+_TRUTHS: dict[str, Callable[..., Any]] = {
+    **{name: partial(_compared, getattr(np, name)) for name in _COMPARISONS},
+    "logical_and": _each(_both, 2),
+    "logical_or": _each(lambda a, b: _not(_both(_not(a), _not(b))), 2),
+    "logical_not": _each(_not, 1),
+}
+
+
 class OracleNamespace(Namespace):
     """The reading of rows on arrays of scalars: NumPy moves them, the scalars compute."""
 
     def __init__(self, tape: Tape) -> None:
-        def lifted(function: Callable[..., Any], count: int) -> Callable[..., Any]:
-            over = _each(function, count)
-            return lambda *xs: over(*(self.lift(x) for x in xs))
-
         self.tape = tape
-        functions = {name: lifted(lambda x, name=name: x.apply(name), 1) for name in FUNCTIONS}
         super().__init__(
             np,
-            **functions,
-            abs=lifted(abs, 1),
-            square=lifted(lambda x: x * x, 1),
-            identity=lifted(Scalar.copy, 1),
+            **{name: partial(self._over_lifted, over) for name, over in _over_numbers().items()},
             astype=lambda x, *, dtype: x,  # what a cast rounds away is no matter of the derivative
-            sign=lifted(_sign, 1),
-            pow=lifted(Scalar.power, 2),
-            maximum=lifted(Scalar.maximum, 2),
-            minimum=lifted(lambda a, b: a.maximum(b, -1), 2),
-            relu=lifted(lambda x: x.maximum(tape.constant(0.0)), 1),
-            hypot=lifted(_hypot, 2),
-            atan2=lifted(_atan2, 2),
-            logaddexp=lifted(_logaddexp, 2),
-            xlogy=lifted(_xlogy, 2),
-            # `exact` is 1 − a in floats; the oracle needs no such help.
-            one_minus=lifted(lambda a, exact: 1 - a, 2),
-            cross_entropy=lifted(lambda y, a, exact: -(_xlogy(y, a) + _xlogy(1 - y, 1 - a)), 3),
-            where=lambda c, a, b: _each(lambda c, a, b: a.choose(c, b), 3)(c, self.lift(a), self.lift(b)),
-            **{name: partial(_compared, getattr(np, name)) for name in _COMPARISONS},
-            logical_and=_each(_both, 2),
-            logical_or=_each(lambda a, b: _not(_both(_not(a), _not(b))), 2),
-            logical_not=_each(_not, 1),
-            isfinite=lifted(lambda x: tape.field.is_finite(x.value), 1),
-            max=_extreme(1),
-            min=_extreme(-1),
+            where=lambda c, a, b: _choose(c, self.lift(a), self.lift(b)),
+            **_TRUTHS,
+            max=_max,
+            min=_min,
             argmax=self._argmax,
             norm=lambda x, *, axis=None, keepdims=False: _lengths(x, axis, keepdims),
             std=self._std,
@@ -150,6 +136,9 @@ class OracleNamespace(Namespace):
         if not any(isinstance(e, (int, float, np.number)) and e is not True and e is not False for e in x.flat):
             return x
         return _each(self._lifted, 1)(x)
+
+    def _over_lifted(self, over: Callable[..., Any], *xs: Any) -> Any:
+        return over(*(self.lift(x) for x in xs))
 
     def _lifted(self, e: Any) -> Any:
         if isinstance(e, np.ndarray):  # NumPy may leave an array without axes in an array of objects
@@ -242,6 +231,14 @@ def _atan2(a: Scalar, b: Scalar) -> Scalar:
     return (quarter if side > 0 else -quarter) - (b / a).apply("atan")
 
 
+def _apply(name: str, x: Scalar) -> Scalar:
+    return x.apply(name)
+
+
+def _is_finite(x: Scalar) -> bool:
+    return x.tape.field.is_finite(x.value)
+
+
 def _logaddexp(a: Scalar, b: Scalar) -> Scalar:
     return (a.apply("exp") + b.apply("exp")).apply("log")
 
@@ -252,6 +249,36 @@ def _xlogy(x: Scalar, a: Scalar) -> Scalar:
         slope = a.apply("log").value if inside else x.tape.field.number(math.nan)
         return x._made(x.value, (x, a), (slope, 0))
     return x * a.apply("log")
+
+
+@cache
+def _over_numbers() -> dict[str, Callable[..., Any]]:
+    """By name the functions of scalars alone, over arrays of these; made once, since each graph is read anew."""
+    of_one: dict[str, Callable[[Any], Any]] = {
+        **{name: partial(_apply, name) for name in FUNCTIONS},
+        "abs": abs,
+        "square": lambda x: x * x,
+        "identity": Scalar.copy,
+        "sign": _sign,
+        "relu": lambda x: x.maximum(x.tape.constant(0.0)),
+        "isfinite": _is_finite,
+    }
+    of_two: dict[str, Callable[[Any, Any], Any]] = {
+        "pow": Scalar.power,
+        "maximum": Scalar.maximum,
+        "minimum": lambda a, b: a.maximum(b, -1),
+        "hypot": _hypot,
+        "atan2": _atan2,
+        "logaddexp": _logaddexp,
+        "xlogy": _xlogy,
+        # `exact` is 1 − a in floats; the oracle needs no such help.
+        "one_minus": lambda a, exact: 1 - a,
+    }
+    return {
+        **{name: _each(f, 1) for name, f in of_one.items()},
+        **{name: _each(f, 2) for name, f in of_two.items()},
+        "cross_entropy": _each(lambda y, a, exact: -(_xlogy(y, a) + _xlogy(1 - y, 1 - a)), 3),
+    }
 
 
 RATIONAL = frozenset(

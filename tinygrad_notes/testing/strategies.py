@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -57,17 +58,17 @@ class Shaped:
         """The shape, given the size of every letter."""
         return tuple(letters[s] if isinstance(s, str) else s for s in self.sizes)
 
-    def strategy(self, letters: Mapping[str, int]) -> st.SearchStrategy[Any]:
+    def strategy(self, shape: tuple[int, ...]) -> st.SearchStrategy[Any]:
         """The arrays of this shape."""
-        return hnp.arrays(np.float64, self.shape(letters), elements=self.elements, fill=st.nothing())
+        return hnp.arrays(np.float64, shape, elements=self.elements, fill=st.nothing())
 
 
 class OneHot(Shaped):
     """An array with a single 1.0 along its first axis, 0.0 elsewhere."""
 
-    def strategy(self, letters: Mapping[str, int]) -> st.SearchStrategy[Any]:
+    def strategy(self, shape: tuple[int, ...]) -> st.SearchStrategy[Any]:
         """The arrays of this shape."""
-        classes, *rest = self.shape(letters)
+        classes, *rest = shape
         chosen = hnp.arrays(np.int64, tuple(rest), elements=st.integers(0, classes - 1), fill=st.nothing())
         column = np.arange(classes).reshape(-1, *[1] * len(rest))
         return chosen.map(lambda hot: (column == hot).astype(np.float64))
@@ -118,13 +119,19 @@ def inputs(
         if not isinstance(size, int) or size < 1:
             raise ValueError(f"inputs: given the size {letter}={size!r}; expected a whole number of at least 1.")
 
+    @cache  # making a strategy takes longer than drawing a few numbers from it
+    def of_shape(spec: Shaped, shape: tuple[int, ...]) -> st.SearchStrategy[Any]:
+        return spec.strategy(shape)
+
+    any_size = st.integers(1, largest)
+
     @st.composite
     def drawn_together(draw: st.DrawFn) -> dict[str, Any]:
-        letters = {n: fixed[n] if n in fixed else draw(st.integers(1, largest), label=n) for n in names}
+        letters = {n: fixed[n] if n in fixed else draw(any_size, label=n) for n in names}
         drawn = {}
         for name, spec in given.items():
             if isinstance(spec, Shaped):
-                drawn[name] = draw(spec.strategy(letters), label=name)
+                drawn[name] = draw(of_shape(spec, spec.shape(letters)), label=name)
             else:
                 drawn[name] = draw(spec, label=name) if isinstance(spec, st.SearchStrategy) else spec
         return drawn
