@@ -193,11 +193,11 @@ def test_a_line_that_no_input_decides_says_so():
     assert d.lines[0].note.startswith("not verified: ")
 
 
-def test_an_op_whose_slope_is_wrong_on_arrays_only_is_found_out():
+def test_an_op_whose_slope_is_wrong_in_one_reading_only_is_found_out():
     """The rule is read with symbols and with arrays; where the two differ, the line says so."""
 
     def partials(xp, y, x):
-        return (3 * x * x if isinstance(x, np.ndarray) else 2 * x,)
+        return (2 * x if "derive" in type(x).__module__ else 3 * x * x,)
 
     cube = tn.elementwise("cube_for_derive", forward=lambda xp, x: x * x * x, partials=partials)
     d = tn.derive(tn.sum(cube(tn.Tensor([1.0, 2.0], name="x"))))

@@ -15,6 +15,7 @@ import numpy as np
 from .. import ops
 from ..ops import TABLE
 from ..ops.namespaces import Namespace
+from .folding import folded
 from .looping import LoopResult
 from .roll import Roller
 from .tape import ALIAS, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, LOOP, DeclinedError, Pull, Tape, code_of
@@ -71,7 +72,7 @@ def expand(source: Tape, roots: Sequence[int]) -> tuple[Tape, list[int]]:
 
 class _Expander:
     def __init__(self, source: Tape) -> None:
-        self.source, self.tape = source, Tape(folding=True)
+        self.source, self.tape = source, Tape(folded)
         self.values: dict[int, Any] = {}
         self.arrays: dict[int, int] = {}  # rows of arrays that are in memory, or gradients of such
         self.pulls: dict[int, tuple[int, list[Any]]] = {}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .entries import COMPUTED, Code, StageProgram, padded
-from .loops import Slice
+from .loop import Slice
 from .native import Stage
 from .native.primitives import NUMBER, PRIMITIVES
 from .roll import Roller

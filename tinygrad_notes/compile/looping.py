@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .loops import Loop, Slice, State
+from .loop import Loop, Slice, State
 from .tape import CONSTANT, ELEMENT, INPUT, LOOP, Tape
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,87 +11,10 @@ from .. import ops
 from ..calculus import tree_build, tree_leaves, tree_map, tree_match
 from ..graph import is_node
 from ..ops import shape_of
-from ..ops.namespaces import is_number
-from .tape import ELEMENT, LOOP, MAPPED, SAMPLE, Map, Tape
-from .trace import Traced, current, enter, tracing, unrolls, wrap
-
-
-@dataclass(frozen=True)
-class State:
-    """An input of a loop's body: a part of what it hands on from step to step."""
-
-    place: int
-
-
-@dataclass(frozen=True)
-class Slice:
-    """An input of a loop's body: the part of an array that belongs to the step."""
-
-    place: int
-
-
-@dataclass(frozen=True)
-class Outer:
-    """An input of a loop's body: a row of the tape around it."""
-
-    row: int
-
-
-@dataclass
-class Loop:
-    """A loop on a tape.
-
-    Attributes:
-        steps: how often the body runs.
-        body: its tape; the inputs are `State`, `Slice` and `Outer`.
-        states: the rows of the tape around it that the states start from.
-        slices: the rows of the arrays that are taken apart.
-        results: the body's rows of the new states.
-        outputs: the body's rows of what is put together.
-        outers: the rows of the tape around it that the body reads.
-        given: how many of the outputs the user's function gives; the others are kept for a gradient.
-        function: a step, from lists of the states and of the parts to lists of the new states and of the outputs.
-    """
-
-    steps: int
-    body: Tape
-    states: list[int]
-    slices: list[int]
-    results: list[int]
-    outputs: list[int]
-    outers: list[int]
-    given: int
-    function: Callable[[Sequence[Any], Sequence[Any]], tuple[list[Any], list[Any]]]
-
-    @property
-    def arguments(self) -> list[int]:
-        """The rows of the tape around it that it needs."""
-        return [*self.states, *self.slices, *self.outers]
-
-
-class _OuterCaptures:
-    """What a loop's body reaches from outside: rows of the tape around it."""
-
-    def __init__(self, outer: Tape, body: Tape) -> None:
-        self.outer, self.body = outer, body
-        self.rows: dict[int, int] = {}
-        self.outers: list[int] = []
-
-    def __call__(self, x: Any) -> int:
-        if is_number(x) and not isinstance(x, np.generic):
-            return self.body.constant(x)
-        row = enter(self.outer, x)
-        if isinstance(x, Traced) and self.outer.rows[row][0] == ELEMENT:
-            array = self.input(self.outer.rows[row][1])
-            return self.body.row((ELEMENT, array, self.outer.rows[row][2]))
-        return self.input(row)
-
-    def input(self, row: int) -> int:
-        """The body's row of a row of the tape around it."""
-        if row not in self.rows:
-            self.outers.append(row)
-            self.rows[row] = self.body.input(Outer(row), self.outer.shape(row), self.outer.dtype(row))
-        return self.rows[row]
+from .loop import record
+from .reverse import differentiate
+from .tape import ELEMENT, MAPPED, SAMPLE, Map, Tape
+from .trace import current, enter, unrolls, wrap
 
 
 def fori(steps: int, body: Callable[[Any, Any], Any], state: Any) -> Any:
@@ -153,7 +75,7 @@ def scan(
         raise TypeError(f"scan: {ops.describe(steps)} steps; expected a whole number, which compile takes as static.")
     tape = current()
     if tape is not None and steps > 0:
-        return record(tape, f, state, xs, steps)
+        return record(tape, f, state, xs, steps, differentiate)
     results = []
     for k in range(steps):
         state, y = f(state, tree_map(lambda a, k=k: a[k], xs))
@@ -167,52 +89,6 @@ def scan(
 
 def _stacked(items: Sequence[Any]) -> Any:
     return ops.stack(list(items)) if any(map(is_node, items)) else np.stack(items)
-
-
-def record(tape: Tape, f: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, steps: int) -> tuple[Any, Any]:
-    """The loop as one construct of the tape."""
-    body = Tape()
-    captures = body.capture = _OuterCaptures(tape, body)
-    states = [_entered(tape, leaf) for leaf in tree_leaves(state)]
-    slices = [_entered(tape, leaf) for leaf in tree_leaves(xs)]
-    inside = [wrap(body, body.input(State(k), tape.shape(r), _floating(tape.dtype(r)))) for k, r in enumerate(states)]
-    parts = [wrap(body, body.input(Slice(k), tape.shape(r)[1:], tape.dtype(r))) for k, r in enumerate(slices)]
-    result: Any = None
-
-    def step(states: Sequence[Any], parts: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        nonlocal result
-        new, result = f(tree_build(state, iter(states)), tree_build(xs, iter(parts)))
-        return list(tree_match(state, new, "scan: the new state")), tree_leaves(result)
-
-    with tracing(body):
-        new, outputs = step(inside, parts)
-    results = [enter(body, y) for y in new]
-    for before, after in zip(inside, results, strict=True):
-        if (body.shape(after), _floating(body.dtype(after))) != (before.shape, before.dtype):
-            raise TypeError(
-                f"scan: a part of the state has shape {before.shape} of {before.dtype}, and after a step "
-                f"{body.shape(after)} of {body.dtype(after)}; expected the same."
-            )
-    stacks = [enter(body, y) for y in outputs]
-    body.close()
-    tape.loops.append(Loop(steps, body, states, slices, results, stacks, captures.outers, len(stacks), step))
-    number = len(tape.loops) - 1
-    found = [tape.row((LOOP, number, k), y.shape, y.dtype) for k, y in enumerate(inside)]
-    stacked = [
-        tape.row((LOOP, number, len(inside) + k), (steps, *body.shape(r)), body.dtype(r)) for k, r in enumerate(stacks)
-    ]
-    return (
-        tree_build(state, iter([wrap(tape, r) for r in found])),
-        tree_build(result, iter([wrap(tape, r) for r in stacked])),
-    )
-
-
-def _entered(tape: Tape, x: Any) -> int:
-    return enter(tape, float(x) if is_number(x) and not isinstance(x, np.generic) else x)
-
-
-def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return dtype if dtype.kind == "f" else np.dtype(float)
 
 
 def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable[..., Any]:

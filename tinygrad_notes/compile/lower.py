@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import ops
 from ..ops import Op
+from .folding import folded
 from .tape import ALIAS, ASSEMBLED, CONSTANT, DETACHED, INPUT, LANES, Tape, code_of
 from .trace import Symbols, Traced, constant, enter, wrap
 
@@ -36,7 +37,7 @@ def lower(
     Returns:
         A new tape, and the rows of the roots on it. Aliases and detachments are gone: nothing is differentiated later.
     """
-    tape = Tape(folding=True)
+    tape = Tape(folded)
     xp = Symbols(careful=True, tape=tape)
     new: dict[int, int] = {}
     live = source.live(roots)

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from .. import ops
+from .folding import folded
 from .lower import carried
 from .tape import FLOAT64, INPUT, Tape, code_of
 
@@ -193,7 +194,7 @@ class _Writer:
     """Writes a tape anew, with packs."""
 
     def __init__(self, source: Tape, packs: Sequence[Pack]) -> None:
-        self.source, self.tape = source, Tape(folding=True)
+        self.source, self.tape = source, Tape(folded)
         self.pack_of = {i: p for p in packs for i in p.rows}
         self.new: dict[int, int] = {}
         self.laid: dict[tuple[int, ...], int] = {}

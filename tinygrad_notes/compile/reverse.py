@@ -10,12 +10,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ops
-from .loops import Loop, record
+from .loop import Loop, record
 from .tape import DETACHED, ELEMENT, LOOP, Tape
 from .trace import Traced, constant, current, enter, symbols, wrap
 
 
-def last_loop(tape: Tape, seeds: Sequence[int], targets: Sequence[int]) -> int | None:
+def differentiate(tape: Tape, seeds: Sequence[tuple[Any, Any]], targets: Sequence[Any]) -> list[Any] | None:
+    """The cotangent of each target, where a loop lies in between; else None."""
+    number = _last_loop(tape, [y.index for y, _ in seeds], [x.index for x in targets])
+    return None if number is None else _through(tape, number, seeds, targets)
+
+
+def _last_loop(tape: Tape, seeds: Sequence[int], targets: Sequence[int]) -> int | None:
     """The number of the last loop between rows and what they are to be differentiated by, if there is one."""
     if not tape.loops:
         return None
@@ -32,7 +38,7 @@ def last_loop(tape: Tape, seeds: Sequence[int], targets: Sequence[int]) -> int |
     return max((tape.rows[i][1] for i in between), default=None)
 
 
-def through(tape: Tape, number: int, seeds: Sequence[tuple[Any, Any]], targets: Sequence[Any]) -> list[Any]:
+def _through(tape: Tape, number: int, seeds: Sequence[tuple[Any, Any]], targets: Sequence[Any]) -> list[Any]:
     """The cotangent of each target: what comes past the loop, and what comes through it."""
     loop: Loop = tape.loops[number]
     pull = type(targets[0]).pullback
@@ -89,6 +95,7 @@ def _backwards(tape: Tape, number: int, handed: Sequence[Any]) -> list[tuple[int
         (list(handed[:n]), zeros),
         (last_first(states), last_first(slices), last_first(handed[n:])),
         loop.steps,
+        differentiate,
     )
     return [
         *zip(loop.states, first, strict=True),

@@ -22,6 +22,7 @@ import numpy as np
 from .. import ops
 from .classes import ADD, Classes
 from .differentiate import cotangents
+from .folding import folded
 from .looping import LoopResult
 from .places import Ids, strided, varying
 from .tape import (
@@ -63,7 +64,7 @@ class Roller:
 
     def __init__(self, source: Tape, roots: Sequence[int], *, careful: bool, deep: bool, least: int = 2) -> None:
         self.source, self.deep, self.least = source, deep, least
-        self.tape = Tape(folding=True)
+        self.tape = Tape(folded)
         self.xp = Symbols(careful, self.tape)
         self.live = source.live(roots)
         self.done: dict[Any, Any] = {}

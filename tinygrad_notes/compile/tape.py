@@ -91,7 +91,7 @@ class Tape:
     """Rows, and what they refer to.
 
     Args:
-        folding: whether ops are simplified as they are written: constants computed, x · 1 and x + 0 left out.
+        folding: what simplifies ops as they are written, if anything does: see `folding.py`.
 
     Attributes:
         rows: `(code, *arguments)`, each argument an earlier row (or an index into one of the lists below).
@@ -109,7 +109,7 @@ class Tape:
         lines: where a row was written, in words; filled by `line`, which is None unless somebody wants to know.
     """
 
-    def __init__(self, folding: bool = False) -> None:
+    def __init__(self, folding: Callable[..., int | None] | None = None) -> None:
         self.folding = folding
         self.rows: list[tuple[int, ...]] = []
         self.known: dict[tuple[int, ...], int] = {}
@@ -256,10 +256,8 @@ class Tape:
 
     def apply(self, op: Op, args: Sequence[int], params: dict[str, Any]) -> int:
         """The row of an op on rows; its shape is worked out, and refused as the op itself would refuse it."""
-        if self.folding:
-            from .folding import folded  # which is written in terms of tapes
-
-            found = folded(self, op, args, params)
+        if self.folding is not None:
+            found = self.folding(self, op, args, params)
             if found is not None:
                 return found
         if not params and op.elementwise and not any(a in self.shapes or a in self.dtypes for a in args):

@@ -130,8 +130,8 @@ numpy_reading = NumPyNamespace(
     erf=_over_floats(math.erf),
     erfc=_over_floats(math.erfc),
     # As methods of arrays and ufuncs: NumPy's functions look for other kinds of arrays first, for a microsecond or two.
-    reshape=lambda x, *, shape: x.reshape(shape),
-    permute_dims=lambda x, *, axes=None: x.transpose(axes),
+    reshape=lambda x, *, shape: x.reshape(shape) if type(x) is np.ndarray else np.reshape(x, shape),
+    permute_dims=lambda x, *, axes=None: x.transpose(axes) if type(x) is np.ndarray else np.transpose(x, axes),
     sum=_reduction(np.add),
     max=_reduction(np.maximum),
     min=_reduction(np.minimum),

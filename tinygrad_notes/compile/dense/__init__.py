@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..entries import COMPUTED, StageProgram
-from ..loops import Slice
+from ..loop import Slice
 from ..roll import Roller
 from .schedule import Schedule
 from .stages import Stages
