@@ -75,6 +75,29 @@ def test_gradients_by_what_is_no_argument_of_the_compiled_function(f: Any) -> No
             np.testing.assert_allclose(a, b, rtol=1e-14)
 
 
+@pytest.mark.parametrize("backend", ["auto", "llvm", "numpy"])
+def test_a_choice_between_numbers_is_kept_when_its_memory_is_used_again(backend: str) -> None:
+    random = np.random.default_rng(0)
+    W, x = random.normal(size=(3, 2)), random.normal(size=2)
+
+    def f(W: Any, x: Any) -> Any:
+        def units(W: Any) -> Any:
+            h = [tn.relu(sum(w * v for w, v in zip(r, x, strict=True))) for r in W]
+            return h[0] + sum(q * 0.7 for q in h[1:])
+
+        return tn.jvp(units, (W,), (np.ones((3, 2)),))[1]
+
+    np.testing.assert_allclose(compile(f, backend=backend)(W, x), f(W, x), rtol=1e-13)
+
+
+@pytest.mark.parametrize("backend", ["auto", "llvm", "numpy", "python"])
+def test_what_matters_only_where_numbers_are_not_finite(backend: str) -> None:
+    """The gradient of std at one element is 0/0: then the program runs again, with inputs that it had done without."""
+    f = tn.value_and_grad(lambda a, b: tn.std(a) + tn.sum(tn.tril(b, k=-1)), argnums=(0, 1))
+    value, gradients = compile(f, backend=backend)(0.0, np.zeros((1, 1)))
+    assert (value, gradients[0], gradients[1].tolist()) == (0.0, 0.0, [[0.0]])
+
+
 def test_vjp_and_hvp() -> None:
     def pulled(x: Any, g: Any) -> Any:
         y, pull = tn.vjp(lambda t: tn.tanh(t) * t[0], x)

@@ -256,7 +256,9 @@ class ArrayProgram:
         shape = tape.shape(i)
         self.flops += math.prod(shape)
         if not shape:
-            self._define(i, f"({names[1]} if {names[0]} else {names[2]})")
+            # The number, not a view of a buffer, which will be used again.
+            taken, other = (f"{n}[()]" if a in self.held else n for n, a in zip(names[1:], args[1:], strict=True))
+            self._define(i, f"({taken} if {names[0]} else {other})")
         elif tape.filling(args[1]) == 1 and tape.filling(args[2]) == 0 and tape.shape(args[0]) == shape:
             self.lines.append(f"{self._buffer(i)}[...] = {names[0]}")
         else:  # takes half the time of two copies, of which one goes by the mask

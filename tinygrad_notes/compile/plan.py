@@ -22,7 +22,7 @@ from .looping import ChainPlan
 from .results import MOST, Results
 from .roll import Roller
 from .scalars import ScalarProgram
-from .tape import LOOP, DeclinedError, Tape
+from .tape import INPUT, LOOP, DeclinedError, Tape
 
 if TYPE_CHECKING:
     from .dense import DenseProgram
@@ -84,6 +84,14 @@ class Careful:
         if self._plan is None:
             self._plan = NumPyPlan(self.fast.tape, self.fast.roots, careful=True)
         return self._plan
+
+    def is_possible(self) -> bool:
+        """Whether the fast plan is given all that this one needs: what it folds may be 0 for finite numbers only."""
+        tape, given = self.fast.tape, self.fast.inputs
+        live = (tape.rows[i] for i in tape.live(self.fast.roots))
+        if all(tape.inputs[row[1]] in given for row in live if row[0] == INPUT):
+            return True
+        return all(what in given for what in self.plan.inputs)
 
     def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """The results, given the arrays in the order of the fast plan's inputs."""
@@ -322,6 +330,15 @@ def make_plan(
         ModuleNotFoundError: the backend that was asked for needs llvmlite.
         ValueError: the backend that was asked for cannot run such a program.
     """
+    plan = _chosen(tape, roots, options, feedback, stacked, ends)
+    careful: Careful | None = getattr(plan, "careful", None)
+    return plan if careful is None or careful.is_possible() else careful.plan
+
+
+def _chosen(
+    tape: Tape, roots: Sequence[int], options: dict[str, Any], feedback: Feedback, stacked: int, ends: bool
+) -> Plan:
+    """The quickest plan."""
     backend = options["backend"]
     if not ends:
         loops = tape.loops and sorted({tape.rows[i][1] for i in tape.live(roots) if tape.rows[i][0] == LOOP})

@@ -379,7 +379,9 @@ class Roller:
                 at = int(offsets)
                 parts = self.tape.assembled[row[1]].parts
                 if not any(at in where for where, _ in parts if not isinstance(where, int)):
-                    return functools.reduce(operator.add, (wrap(self.tape, r) for w, r in parts if w == at), 0.0)
+                    return functools.reduce(
+                        operator.add, (wrap(self.tape, r) for w, r in parts if isinstance(w, int) and w == at), 0.0
+                    )
             if offsets.ndim:
                 return wrap(self.tape, self.tape.lanes(array.index, offsets))
             return wrap(self.tape, self.tape.row((ELEMENT, array.index, int(offsets))))
