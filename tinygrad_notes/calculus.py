@@ -103,6 +103,7 @@ class _Run:
         self.nested = _depth.now > 0 or any(map(is_node, given))
         with recording(True):
             self.inputs = [self._enter(leaf) for leaf in given]
+        self.nested = self.nested or any(map(is_symbol, self.inputs))
         fresh = iter(self.inputs)
         entered = {n: tree_build(args[n], fresh) for n in numbers}
         _depth.now += 1

@@ -137,6 +137,24 @@ def test_gradients_through_scan_like_jax() -> None:
         )
 
 
+def test_a_gradient_through_loops_that_a_python_loop_makes() -> None:
+    """Each step is traced once more for the gradient, when the variables around it have changed."""
+
+    def layers(ws: Any, x: Any) -> Any:
+        for w in ws:
+            x = tn.fori(2, lambda k, s: tn.tanh(w @ s), x)  # noqa: B023  # on purpose
+        return tn.sum(x)
+
+    ws, x = [0.5 * np.eye(2), 0.7 * np.ones((2, 2))], np.array([1.0, 2.0])
+    close(compile(tn.grad(layers, argnums=(0, 1)))(ws, x), tn.grad(layers, argnums=(0, 1))(ws, x))
+
+
+@pytest.mark.parametrize("outer", [lambda f: f, tn.grad])
+def test_a_gradient_in_a_body_by_what_is_around_the_loop(outer: Any) -> None:
+    f = outer(lambda x: tn.fori(3, lambda k, s: s - 0.1 * tn.grad(lambda t: t * t * s * x)(x), x))
+    close(compile(f)(0.7), f(0.7))
+
+
 def test_a_loop_whose_gradient_is_asked_for_runs_forwards_once() -> None:
     program = compile(tn.value_and_grad(lambda x: tn.fori(5, lambda k, s: s * x, x)), backend="numpy")
     assert program(2.0) == (64.0, 192.0)
@@ -148,6 +166,11 @@ def test_a_loop_whose_gradient_is_asked_for_runs_forwards_once() -> None:
 
 def one(w: Any, x: Any, t: Any) -> Any:
     return (tn.tanh(w[0] * x[0] + w[1] * x[1]) - t) ** 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_map_whose_result_depends_on_no_sample(backend: str) -> None:
+    assert compile(tn.vmap(lambda x: 2.0), backend=backend)(np.ones(64)).tolist() == [2.0] * 64
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

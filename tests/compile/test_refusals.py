@@ -385,6 +385,24 @@ def test_assignment_to_data_is_refused() -> None:
     assert w.data.tolist() == [0.9, 1.9]
 
 
+def test_a_number_that_the_function_changes_is_refused() -> None:
+    count = SimpleNamespace(n=0.0)
+
+    def f(x: Any) -> Any:
+        count.n += 1.0
+        return x * count.n
+
+    with pytest.raises(TraceError, match="changed a number"):
+        compile(f)(2.0)
+
+
+def test_compiled_functions_within_compiled_functions() -> None:
+    power = compile(lambda x, n: x if n == 0 else x * power(x, n - 1), static=1)
+    assert power(2.0, 4) == 32.0
+    double = compile(lambda a: a * 2)
+    assert compile(lambda x: double(x) + double(3.0))(1.0) == 8.0
+
+
 def test_data_carries_no_gradient() -> None:
     w = tn.Value(3.0)
     assert compile(tn.grad(lambda x: w.data * x * x))(2.0) == 12.0

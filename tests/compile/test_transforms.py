@@ -53,6 +53,7 @@ def test_jacobians() -> None:
 
 
 TENSOR, VALUE, ARRAY = tn.Tensor([1.0, 2.0]), tn.Value(3.0), np.array([1.0, 4.0])
+INFINITE = float("inf")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,9 @@ TENSOR, VALUE, ARRAY = tn.Tensor([1.0, 2.0]), tn.Value(3.0), np.array([1.0, 4.0]
         lambda x: tn.grad(lambda p: p["a"] * p["b"])({"a": 2.0, "b": x}),
         lambda x: tn.jvp(lambda a, b: a * b, (x, 2.0), (1.0, 3.0)),
         lambda x: tn.hessian(lambda a: a * a * a * x)(2.0),
+        lambda x: tn.value_and_grad(lambda a: a * a * x)(0.5),
+        lambda x: tn.vjp(lambda a: a * a * x, 0.5)[0],
+        lambda x: x * INFINITE,
     ],
 )
 def test_gradients_by_what_is_no_argument_of_the_compiled_function(f: Any) -> None:

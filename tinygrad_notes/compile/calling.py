@@ -77,7 +77,7 @@ class Arguments:
     def guard(self, guards: Sequence[tuple[Callable[[], Any], Any]]) -> None:
         """Check in every call that names outside of the arguments still stand for what was traced."""
         for again, what in guards:
-            same = f"== {what!r}" if type(what) is float and what == what else f"is {self.bind(what)}"
+            same = f"== {self.bind(what)}" if type(what) is float and what == what else f"is {self.bind(what)}"
             self.checks.append(f"{self.bind(again)}() {same}")
 
     def bind(self, what: Any) -> str:

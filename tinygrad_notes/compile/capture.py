@@ -164,6 +164,8 @@ def _reach(f: Any) -> Iterator[Reached]:
         seen.add(id(x))
         if isinstance(x, (np.random.Generator, np.ndarray, float)) or is_node(x):
             yield Reached(x, again)
+        elif type(x).__module__ == "tinygrad_notes.compile.compiled":  # what it counts is no part of the function
+            stack.append((x.f, depth, None))
         elif inspect.isfunction(x) or inspect.ismethod(x):
             if inspect.ismethod(x):
                 stack.append((x.__self__, depth, None))

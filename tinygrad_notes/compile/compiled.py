@@ -119,7 +119,13 @@ class Compiled:
                 call, bind = self._make(args, arguments)
             self._calls.insert(0, call)
             self._binds.insert(0, bind)
-        return call(args)
+        found = call(args)
+        if found is MISS:
+            raise TraceError(
+                "compile: the function changed a number that it reaches from outside while it was traced; that would "
+                "happen once and not in every call. Give the number as an argument and return the new one."
+            )
+        return found
 
     def _make(self, args: Sequence[Any], arguments: Arguments) -> tuple[Callable[..., Any], Callable[..., Any]]:
         started = time.perf_counter()

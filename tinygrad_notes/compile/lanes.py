@@ -143,6 +143,8 @@ class LaneProgram(StageProgram):
         whole = len(self.roots) - len(self.stacks)
         for k, r in enumerate(self.roots):
             i, count = self.same[r], math.prod(self.tape.shape(r))
+            if count > 1 and self._lanes(i) == 1:
+                raise DeclinedError("one number in many places")
             place = self._reserve(self.out, count) if k < whole else (self.stacks[k - whole], 0)
             self.segments.append((place[1], count))
             if k >= whole:

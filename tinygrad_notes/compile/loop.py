@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import CellType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -128,7 +131,7 @@ def record(
     stacks = [enter(body, y) for y in outputs]
     body.close()
     tape.loops.append(
-        Loop(steps, body, states, slices, results, stacks, captures.outers, len(stacks), differentiate, step)
+        Loop(steps, body, states, slices, results, stacks, captures.outers, len(stacks), differentiate, frozen(step))
     )
     number = len(tape.loops) - 1
     found = [tape.row((LOOP, number, k), y.shape, y.dtype) for k, y in enumerate(inside)]
@@ -147,3 +150,22 @@ def _entered(tape: Tape, x: Any) -> int:
 
 def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype if dtype.kind == "f" else np.dtype(float)
+
+
+def frozen(function: Any, known: dict[int, Any] | None = None) -> Any:
+    """A function that sees the variables around it as they are now, as do the functions among them.
+
+    For a gradient a step is traced once more, and by then a Python loop around it may have gone on.
+    """
+    known = {} if known is None else known
+    if not inspect.isfunction(function) or not function.__closure__:
+        return function
+    if id(function) not in known:
+        cells = tuple(CellType() for _ in function.__closure__)
+        copy = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, cells)
+        copy.__kwdefaults__ = function.__kwdefaults__
+        known[id(function)] = copy
+        for cell, around in zip(cells, function.__closure__, strict=True):
+            with contextlib.suppress(ValueError):  # not bound yet
+                cell.cell_contents = frozen(around.cell_contents, known)
+    return known[id(function)]

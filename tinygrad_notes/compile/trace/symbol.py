@@ -99,6 +99,10 @@ class Traced:
                 f"compile: a gradient by an array of {self.dtype}; expected floating-point numbers. "
                 "Convert first: x.astype(float)."
             )
+        now = current()
+        if now is not None and now is not self.tape and _encloses(self.tape, now):  # of the tape around a loop's body
+            inside: Traced = wrap(now, enter(now, self))
+            return inside.enter(transform)
         tape, row = self.tape, self.tape.rows[self.index]
         if row[0] == ELEMENT:
             array = tape.row((ALIAS, row[1], transform), tape.shape(row[1]), tape.dtype(row[1]))
