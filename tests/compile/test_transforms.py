@@ -102,6 +102,16 @@ def test_what_matters_only_where_numbers_are_not_finite(backend: str) -> None:
     assert (value, gradients[0], gradients[1].tolist()) == (0.0, 0.0, [[0.0]])
 
 
+@pytest.mark.parametrize("backend", ["auto", "llvm", "numpy", "python"])
+def test_truths_are_counted_as_python_counts_them(backend: str) -> None:
+    def f(x: Any) -> Any:
+        above = [x > 1, x > 0, x > 3]
+        return sum(above), above[0] + above[1], above[1] + 0, above[1] * x, tn.exp(above[0]), -above[1]
+
+    for x in (2.0, 0.5, -1.0):
+        np.testing.assert_allclose(compile(f, backend=backend)(x), np.array(f(x), dtype=float), rtol=1e-15)
+
+
 def test_vjp_and_hvp() -> None:
     def pulled(x: Any, g: Any) -> Any:
         y, pull = tn.vjp(lambda t: tn.tanh(t) * t[0], x)

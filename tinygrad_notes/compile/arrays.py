@@ -186,7 +186,8 @@ class ArrayProgram:
         elif op.name == "matmul":
             inner = tape.shape(args[0])[-1]
             self.flops += 2 * size * inner
-            if all(len(tape.shape(a)) <= 2 for a in args):  # then they are the same, and `dot` takes less time
+            # Of matrices `dot` gives the same in less time; but with one number for an argument 0 · ∞ is 0 there.
+            if all(len(tape.shape(a)) <= 2 and math.prod(tape.shape(a)) != 1 for a in args):
                 self._call(i, f"{names[0]}.dot({names[1]}{{out}})", shape)
             else:
                 self._call(i, f"np.matmul({', '.join(names)}{{out}})", shape)

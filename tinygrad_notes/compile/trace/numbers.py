@@ -13,6 +13,12 @@ from ..tape import BOOLEAN, BOOLEAN_OPS, code_of
 from .symbol import Number, Symbol
 
 
+def _counted(x: Any) -> Any:
+    """A truth as 1 or 0, as Python counts it; where a program is lowered, masks are meant."""
+    is_truth = x.__class__ is Number and x.index in x.tape.dtypes and not x.tape.folding
+    return ops.where(x, 1.0, 0.0) if is_truth else x
+
+
 def _unary(op: Op) -> Callable[[Number], Any]:
     code = code_of(op)
     is_truth = op.name in BOOLEAN_OPS
@@ -20,7 +26,7 @@ def _unary(op: Op) -> Callable[[Number], Any]:
     def record(a: Number) -> Any:
         tape = a.tape
         if tape.folding or tape.line is not None or a.index in tape.dtypes:
-            return op.apply((a,), {})
+            return op.apply((a if is_truth else _counted(a),), {})
         key = (code, a.index)
         known = tape.known
         index = known.get(key)
@@ -43,7 +49,7 @@ def _function(op: Op) -> Callable[[Any, Any], Any]:
 
     def record(a: Any, b: Any) -> Any:
         if any(x.__class__ is Number and x.index in x.tape.dtypes for x in (a, b)):  # a truth
-            return op.apply((a, b), {})
+            return op.apply((a, b) if op.name in BOOLEAN_OPS else (_counted(a), _counted(b)), {})
         return forwards(a, b) if a.__class__ is Number else backwards(b, a)
 
     return record
@@ -57,6 +63,8 @@ def _binary(op: Op, reverse: bool = False) -> Callable[[Number, Any], Any]:
     def record(a: Number, b: Any) -> Any:
         tape = a.tape
         kind = b.__class__
+        if tape.dtypes and not is_truth:
+            a, b = _counted(a), _counted(b)
         if kind is Number:
             if b.tape is not tape or tape.folding or tape.line is not None:  # refused there, simplified, or noted
                 return op.apply((b, a) if reverse else (a, b), {})
