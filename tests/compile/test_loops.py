@@ -173,6 +173,12 @@ def test_a_map_whose_result_depends_on_no_sample(backend: str) -> None:
     assert compile(tn.vmap(lambda x: 2.0), backend=backend)(np.ones(64)).tolist() == [2.0] * 64
 
 
+@pytest.mark.parametrize("backend", ["auto", "llvm", "numpy"])
+def test_a_map_of_a_map(backend: str) -> None:
+    f = compile(lambda a: tn.vmap(lambda x: x * x)(tn.vmap(lambda x: x + 1)(a)), backend=backend)
+    assert f(np.arange(64.0)).tolist() == ((np.arange(64.0) + 1) ** 2).tolist()
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("samples", [1, 5, 64, 101])  # up to 63 one by one, from 64 on at once
 def test_a_map_and_its_gradient(samples: int, backend: str) -> None:

@@ -70,6 +70,7 @@ INFINITE = float("inf")
         lambda x: tn.value_and_grad(lambda a: a * a * x)(0.5),
         lambda x: tn.vjp(lambda a: a * a * x, 0.5)[0],
         lambda x: x * INFINITE,
+        lambda x: tn.jvp(lambda a: 3.0, (x,), (1.0,)),
     ],
 )
 def test_gradients_by_what_is_no_argument_of_the_compiled_function(f: Any) -> None:

@@ -73,6 +73,10 @@ class LaneProgram(StageProgram):
         self.code: dict[tuple[int, int], Code] = {}  # by time and lanes
         self.names = {i: self.tape.operation(code)[0].name for i in self.live if (code := self.tape.rows[i][0]) >= 0}
         self._see_through()
+        for i in self.live:
+            code, *args = self.tape.rows[i]
+            if code in (ELEMENT, LANES) and self.tape.rows[self.same[args[0]]][0] not in (INPUT, ASSEMBLED):
+                raise DeclinedError("elements of an array that is computed")
         self._allot()
         self._timetable()
         self._write()
