@@ -12,9 +12,8 @@ import hypothesis
 import pytest
 
 from tinygrad_notes.graph import Node
-from tinygrad_notes.ops import TABLE
+from tinygrad_notes.ops import NODE_KINDS, TABLE
 from tinygrad_notes.ops.namespaces import floats, numpy_reading
-from tinygrad_notes.value import Value
 
 hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True, print_blob=True)
@@ -41,7 +40,7 @@ def _table_unchanged() -> Iterator[None]:
     if added:
         for name in added:
             del TABLE[name]
-            for kind in (Node, Value):
+            for kind in (Node, *NODE_KINDS):
                 if name in vars(kind):
                     delattr(kind, name)
         for reading, before in kept:

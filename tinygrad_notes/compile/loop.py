@@ -112,12 +112,12 @@ def record(
     slices = [_entered(tape, leaf) for leaf in tree_leaves(xs)]
     inside = [wrap(body, body.input(State(k), tape.shape(r), _floating(tape.dtype(r)))) for k, r in enumerate(states)]
     parts = [wrap(body, body.input(Slice(k), tape.shape(r)[1:], tape.dtype(r))) for k, r in enumerate(slices)]
-    result: Any = None
+    structure: Any = None
 
     def step(states: Sequence[Any], parts: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        nonlocal result
-        new, result = f(tree_build(state, iter(states)), tree_build(xs, iter(parts)))
-        return list(tree_match(state, new, "scan: the new state")), tree_leaves(result)
+        nonlocal structure
+        new, structure = f(tree_build(state, iter(states)), tree_build(xs, iter(parts)))
+        return list(tree_match(state, new, "scan: the new state")), tree_leaves(structure)
 
     with tracing(body):
         new, outputs = step(inside, parts)
@@ -134,14 +134,18 @@ def record(
         Loop(steps, body, states, slices, results, stacks, captures.outers, len(stacks), differentiate, frozen(step))
     )
     number = len(tape.loops) - 1
-    found = [tape.row((LOOP, number, k), y.shape, y.dtype) for k, y in enumerate(inside)]
-    stacked = [
-        tape.row((LOOP, number, len(inside) + k), (steps, *body.shape(r)), body.dtype(r)) for k, r in enumerate(stacks)
-    ]
-    return (
-        tree_build(state, iter([wrap(tape, r) for r in found])),
-        tree_build(result, iter([wrap(tape, r) for r in stacked])),
-    )
+    found = (result(tape, number, k) for k in range(len(results) + len(stacks)))
+    return tree_build(state, found), tree_build(structure, found)
+
+
+def result(tape: Tape, number: int, k: int) -> Any:
+    """The k-th result of a loop: the last states, then the outputs, which have a part for each step."""
+    loop: Loop = tape.loops[number]
+    row = [*loop.results, *loop.outputs][k]
+    shape, dtype = loop.body.shape(row), loop.body.dtype(row)
+    if k < len(loop.results):
+        return wrap(tape, tape.row((LOOP, number, k), shape, _floating(dtype)))
+    return wrap(tape, tape.row((LOOP, number, k), (loop.steps, *shape), dtype))
 
 
 def _entered(tape: Tape, x: Any) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ops
-from .loop import Loop, record
+from .loop import Loop, record, result
 from .tape import DETACHED, ELEMENT, LOOP, Tape
 from .trace import Traced, constant, current, enter, symbols, wrap
 
@@ -23,8 +23,6 @@ def differentiate(tape: Tape, seeds: Sequence[tuple[Any, Any]], targets: Sequenc
 
 def _last_loop(tape: Tape, seeds: Sequence[int], targets: Sequence[int]) -> int | None:
     """The number of the last loop between rows and what they are to be differentiated by, if there is one."""
-    if not tape.loops:
-        return None
     ends = set(targets)
     reached = bytearray(len(tape.rows))
     for target in targets:
@@ -42,10 +40,7 @@ def _through(tape: Tape, number: int, seeds: Sequence[tuple[Any, Any]], targets:
     """The cotangent of each target: what comes past the loop, and what comes through it."""
     loop: Loop = tape.loops[number]
     pull = type(targets[0]).pullback
-    results = [*loop.results, *loop.outputs]
-    ends = [
-        wrap(tape, tape.row((LOOP, number, k), _shape(loop, k, r), loop.body.dtype(r))) for k, r in enumerate(results)
-    ]
+    ends = [result(tape, number, k) for k in range(len(loop.results) + len(loop.outputs))]
     found = pull(seeds, [*targets, *ends])
     past: list[Any] = found[: len(targets)]
     handed = [h if isinstance(h, Traced) else constant(tape, h) for h in found[len(targets) :]]
@@ -55,11 +50,6 @@ def _through(tape: Tape, number: int, seeds: Sequence[tuple[Any, Any]], targets:
         return past
     through_it: list[Any] = pull(starts, targets)
     return [a + b for a, b in zip(past, through_it, strict=True)]
-
-
-def _shape(loop: Loop, k: int, row: int) -> tuple[int, ...]:
-    shape = loop.body.shape(row)
-    return shape if k < len(loop.results) else (loop.steps, *shape)
 
 
 def _backwards(tape: Tape, number: int, handed: Sequence[Any]) -> list[tuple[int, Any]]:
@@ -110,10 +100,4 @@ def _kept(tape: Tape, number: int) -> list[Any]:
     n = len(loop.states)
     if len(loop.outputs) == loop.given:
         loop.outputs += range(n)  # the states are the first rows of the body
-    return [
-        wrap(
-            tape,
-            tape.row((LOOP, number, n + loop.given + k), (loop.steps, *loop.body.shape(k)), loop.body.dtype(k)),
-        )
-        for k in range(n)
-    ]
+    return [result(tape, number, n + loop.given + k) for k in range(n)]

@@ -48,8 +48,6 @@ def _function(op: Op) -> Callable[[Any, Any], Any]:
     forwards, backwards = _binary(op), _binary(op, reverse=True)
 
     def record(a: Any, b: Any) -> Any:
-        if any(x.__class__ is Number and x.index in x.tape.dtypes for x in (a, b)):  # a truth
-            return op.apply((a, b) if op.name in BOOLEAN_OPS else (_counted(a), _counted(b)), {})
         return forwards(a, b) if a.__class__ is Number else backwards(b, a)
 
     return record
