@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import random
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -213,7 +213,8 @@ def test_a_value_that_outlives_the_trace() -> None:
         kept.append(x * 2)
         return x
 
-    assert compile(leak)(1.0) == 1.0
+    with pytest.raises(TraceError, match="changed the items"):
+        compile(leak)(1.0)
     with pytest.raises((TraceError, RuntimeError), match=r"Return it from the compiled function"):
         kept[0] + 1
     with pytest.raises((TraceError, RuntimeError), match=r"Return it from the compiled function"):
@@ -231,7 +232,8 @@ def test_a_leaked_array() -> None:
         kept.append(tn.exp(x))
         return x
 
-    compile(leak)(ARRAY)
+    with pytest.raises(TraceError, match="changed the items"):
+        compile(leak)(ARRAY)
     for use in (lambda y: y + 1, tn.sum, lambda y: y @ ARRAY, lambda y: y[0] + 1):
         with pytest.raises((TraceError, RuntimeError), match=r"Return it from the compiled function"):
             use(kept[0])
@@ -392,7 +394,7 @@ def test_a_number_that_the_function_changes_is_refused() -> None:
         count.n += 1.0
         return x * count.n
 
-    with pytest.raises(TraceError, match="changed a number"):
+    with pytest.raises(TraceError, match="changed the attribute 'n'"):
         compile(f)(2.0)
 
 
@@ -410,16 +412,14 @@ def test_data_carries_no_gradient() -> None:
 
 
 def test_other_threads_read_data_while_one_traces() -> None:
-    w, found = tn.Tensor([1.0, 2.0]), []
+    w = tn.Tensor([1.0, 2.0])
 
     def f(x: Any) -> Any:
-        other = threading.Thread(target=lambda: found.append(w.data))
-        other.start()
-        other.join()
+        with ThreadPoolExecutor(1) as other:
+            assert type(other.submit(lambda: w.data).result()) is np.ndarray
         return tn.sum(w * x)
 
     assert compile(f)(2.0) == 6.0
-    assert found[0] is w.data
 
 
 def test_backward_in_a_compiled_function_is_refused() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from .. import ops
 from ..graph import is_node
 from ..ops.namespaces import is_number
+from .outside import PLAIN, Outside, same
 
 MISS = object()
 """What a caller returns when the arguments are of another kind."""
@@ -64,7 +65,7 @@ class Arguments:
         self.checks: list[str] = []
         self.numbers: list[list[str]] = [[] for _ in args]
         self.arrays: list[Given] = []
-        self.scope: dict[str, Any] = {"ndarray": np.ndarray, "MISS": MISS, "array": np.array}
+        self.scope: dict[str, Any] = {"MISS": MISS, "array": np.array, "same": same, "equal": _equal}
         self.count = len(args)
         self.first: list[int] = []
         for k, arg in enumerate(args):
@@ -74,11 +75,9 @@ class Arguments:
             else:
                 self._look(arg, f"a{k}", k)
 
-    def guard(self, guards: Sequence[tuple[Callable[[], Any], Any]]) -> None:
-        """Check in every call that names outside of the arguments still stand for what was traced."""
-        for again, what in guards:
-            same = f"== {self.bind(what)}" if type(what) is float and what == what else f"is {self.bind(what)}"
-            self.checks.append(f"{self.bind(again)}() {same}")
+    def guard(self, outside: Outside) -> None:
+        """Check in every call that what was read from outside of the arguments is as it was."""
+        self.checks += outside.conditions(self.bind)
 
     def bind(self, what: Any) -> str:
         """The name of something that the generated code refers to."""
@@ -87,8 +86,7 @@ class Arguments:
         return name
 
     def _static(self, x: Any, path: str) -> None:
-        self.checks.append(f"same({path}, {self.bind(x)})")
-        self.scope["same"] = _same
+        self.checks.append(f"equal({path}, {self.bind(x)})")
 
     def _look(self, x: Any, path: str, argument: int) -> None:
         kind = type(x)
@@ -165,14 +163,19 @@ def _all(checks: Sequence[str]) -> list[str]:
     return [f"if not ({' and '.join(checks[start : start + 50])}): return MISS" for start in starts]
 
 
-def _same(x: Any, y: Any) -> bool:
-    """Whether a static argument is the one that was traced."""
-    if x is y:
+def _equal(x: Any, y: Any) -> bool:
+    """Whether a static argument is as the one that was traced."""
+    if same(x, y):
         return True
-    try:
-        return type(x) is type(y) and bool(x == y)
-    except (ValueError, TypeError):
+    if type(x) is not type(y) or isinstance(x, PLAIN):
         return False
+    if isinstance(x, (list, tuple)):
+        return len(x) == len(y) and all(map(_equal, x, y))
+    if isinstance(x, dict):
+        return list(x) == list(y) and all(map(_equal, x.values(), y.values()))
+    if isinstance(x, np.ndarray):
+        return (x.shape, x.dtype) == (y.shape, y.dtype) and x.dtype != object and x.tobytes() == y.tobytes()
+    return getattr(x, "__hash__", None) is not None and bool(x == y)  # what has none can be changed
 
 
 class Output(NamedTuple):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -43,12 +40,17 @@ class CapturedValues:
 
 
 class Captures:
-    """The captured arrays and nodes of one trace; `Tape.capture`."""
+    """The captured arrays and nodes of one trace; `Tape.capture`.
+
+    Args:
+        tape: what is written.
+        plain: numbers of NumPy's types that are constants, by identity.
+    """
 
     outer = None  # no tape around this one
 
-    def __init__(self, tape: Tape) -> None:
-        self.tape = tape
+    def __init__(self, tape: Tape, plain: Container[int] = ()) -> None:
+        self.tape, self.plain = tape, plain
         self.rows: dict[int, int] = {}
         self.values = CapturedValues([])
         self.base = -1  # the row of the Values' array, which grows while tracing
@@ -57,7 +59,7 @@ class Captures:
     def __call__(self, x: Any) -> int:
         """The row of something that is no symbol."""
         if is_number(x):
-            if isinstance(x, np.generic):
+            if isinstance(x, np.generic) and id(x) not in self.plain:
                 refuse_frozen(f"np.{type(x).__name__} {x!r}")
             return self.tape.constant(x)
         if not (is_node(x) or isinstance(x, np.ndarray)):
@@ -86,21 +88,17 @@ class Captures:
         self.tape.shapes[self.base] = (len(values),)
         return self.tape.row((ELEMENT, self.base, len(values) - 1))
 
-    def check(self, reached: Sequence[Any]) -> None:
-        """Raise if tracing has changed a captured node, or captured what NumPy made of an array that is not captured.
+    def arrays(self) -> Iterator[np.ndarray[Any, Any]]:
+        """The arrays; of a view that NumPy made, the array whose memory it shows."""
+        for x, _ in self.before:
+            if isinstance(x, np.ndarray):
+                array: Any = x
+                while isinstance(array.base, np.ndarray):
+                    array = array.base
+                yield array
 
-        Args:
-            reached: the arrays that the function can reach by itself.
-        """
-        outside = {id(x) for x in reached}
-        made = [x for x, _ in self.before if isinstance(x, np.ndarray) and id(x) not in outside]
-        hidden = [x for x in reached if id(x) not in self.rows]
-        if made and hidden:
-            raise TraceError(
-                f"compile: NumPy computed an {ops.describe(made[0])} while the function was traced, perhaps from the "
-                f"{ops.describe(hidden[0])} that it reaches from outside; it would stay the same in every later call. "
-                "Give that array as an argument, or compute with the ops of this package."
-            )
+    def check(self) -> None:
+        """Raise if tracing has changed a captured node."""
         for x, data in self.before:
             if is_node(x) and x.data is not data:
                 refuse_assignment(x)
@@ -109,8 +107,8 @@ class Captures:
 class Randomness:
     """Notices that a function drew random numbers, which would stay the same in every later call."""
 
-    def __init__(self, reached: Sequence[Any]) -> None:
-        self.generators = [x for x in reached if isinstance(x, np.random.Generator)]
+    def __init__(self, generators: Sequence[np.random.Generator]) -> None:
+        self.generators = generators
         self.before = self._states()
 
     def _states(self) -> list[Any]:
@@ -131,62 +129,3 @@ def _compared(state: Any) -> Any:
     if isinstance(state, dict):
         return {key: _compared(part) for key, part in state.items()}
     return state.tobytes() if isinstance(state, np.ndarray) else state
-
-
-class Reached(NamedTuple):
-    """Something that a function reaches by itself, and how to look it up again; None where it cannot be bound anew."""
-
-    what: Any
-    again: Callable[[], Any] | None
-
-
-def reach(f: Any) -> list[Reached]:
-    """The arrays, nodes, floats and generators that a function reaches: by closure, defaults, globals, objects."""
-    return list(_reach(f))
-
-
-def guards(reached: Sequence[Reached], captures: Captures) -> list[tuple[Callable[[], Any], Any]]:
-    """What later calls have to find as it was: names of what was captured, and of floats, which became constants."""
-    return [
-        (again, what)
-        for what, again in reached
-        if again is not None and (type(what) is float or id(what) in captures.rows)
-    ]
-
-
-def _reach(f: Any) -> Iterator[Reached]:
-    seen: set[int] = set()
-    stack: list[tuple[Any, int, Callable[[], Any] | None]] = [(f, 3, None)]
-    while stack:
-        x, depth, again = stack.pop()
-        if depth < 0 or (id(x) in seen and type(x) is not float):
-            continue
-        seen.add(id(x))
-        if isinstance(x, (np.random.Generator, np.ndarray, float)) or is_node(x):
-            yield Reached(x, again)
-        elif type(x).__module__ == "tinygrad_notes.compile.compiled":  # what it counts is no part of the function
-            stack.append((x.f, depth, None))
-        elif inspect.isfunction(x) or inspect.ismethod(x):
-            if inspect.ismethod(x):
-                stack.append((x.__self__, depth, None))
-            function = inspect.unwrap(x)
-            for one in {id(x): x, id(function): function}.values():
-                if inspect.isfunction(one):
-                    stack += [(v, depth - 1, look) for v, look in _names(one) if v is not x]
-        elif isinstance(x, (list, tuple)):
-            stack += [(v, depth - 1, None) for v in x[:100]]
-        elif isinstance(x, dict):
-            stack += [(v, depth - 1, None) for v in list(x.values())[:100]]
-        elif hasattr(x, "__dict__") and not inspect.ismodule(x) and not isinstance(x, type):
-            stack += [(v, depth - 1, partial(vars(x).get, name)) for name, v in vars(x).items()]
-
-
-def _names(function: Any) -> Iterator[tuple[Any, Callable[[], Any] | None]]:
-    """What a function's names stand for: in its closure, its globals and its defaults."""
-    for cell in function.__closure__ or ():
-        with contextlib.suppress(ValueError):  # not bound yet
-            yield cell.cell_contents, partial(getattr, cell, "cell_contents", None)
-    for name in inspect.getclosurevars(function).globals:
-        yield function.__globals__[name], partial(function.__globals__.get, name)
-    for default in function.__defaults__ or ():
-        yield default, None

@@ -18,11 +18,15 @@ from ..graph import is_node, recording
 from ..ops import shape_of
 from ..ops.namespaces import is_number
 from .calling import MISS, Arguments, HasNodesError, Leaf, Numbers, Output, write_call
-from .capture import Captures, Randomness, guards, reach
+from .capture import Captures, Randomness
 from .debug import DebugPlan
+from .outside import Outside
 from .plan import Plan, make_plan
 from .tape import ELEMENT, DeclinedError, Tape
 from .trace import Traced, TraceError, tracing, user_line, wrap
+
+MOST = 256
+"""So many programs of one function are kept: of those made last."""
 
 
 @dataclass
@@ -117,13 +121,13 @@ class Compiled:
                 return found
             with _collector_paused():
                 call, bind = self._make(args, arguments)
-            self._calls.insert(0, call)
-            self._binds.insert(0, bind)
+            self._calls = [call, *self._calls][:MOST]
+            self._binds = [bind, *self._binds][:MOST]
         found = call(args)
         if found is MISS:
             raise TraceError(
-                "compile: the function changed a number that it reaches from outside while it was traced; that would "
-                "happen once and not in every call. Give the number as an argument and return the new one."
+                "compile: what the function reads from outside changed while it was traced, perhaps by another thread; "
+                "give it as an argument."
             )
         return found
 
@@ -197,13 +201,26 @@ class Compiled:
         return feedback
 
     def _trace(self, args: Sequence[Any], arguments: Arguments, unroll: bool) -> tuple[Tape, Any]:
-        """Run the function on symbols."""
-        reached = reach(self.f)
-        randomness = Randomness([r.what for r in reached])
+        """Run the function on symbols; once more if that changed what it reads: some things are made when needed."""
+        changed = None
+        for _ in range(2):
+            outside = Outside([self.f, *(args[k] for k in self.options["static"] if k < len(args))])
+            tape, output = self._trace_once(args, outside, unroll)
+            if (changed := outside.changed()) is None:
+                arguments.guard(outside)
+                return tape, output
+            tape.close()
+        raise TraceError(
+            f"compile: the function changed {changed} while it was traced; that would happen once and not in every "
+            "call. Give it as an argument and return the new one."
+        )
+
+    def _trace_once(self, args: Sequence[Any], outside: Outside, unroll: bool) -> tuple[Tape, Any]:
+        randomness = Randomness(outside.generators)
         tape = Tape()
         if self.options["debug"]:
             tape.line = lambda: f"at {user_line()}"
-        captures = tape.capture = Captures(tape)
+        captures = tape.capture = Captures(tape, outside.plain)
         entered = []
         arrays = 0
         for k, arg in enumerate(args):
@@ -233,8 +250,8 @@ class Compiled:
                     raise error.__cause__ from None
                 raise
         randomness.check()
-        captures.check([r.what for r in reached if isinstance(r.what, np.ndarray)])
-        arguments.guard(guards(reached, captures))
+        captures.check()
+        outside.keep_numbers(captures)
         return tape, output
 
 
