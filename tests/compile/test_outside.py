@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import array
 import functools
 import itertools
 import math
+import sys
 import types
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -288,6 +290,68 @@ def a_compiled_function() -> Any:
 
 
 @case
+def a_method_that_is_replaced() -> Any:
+    class Model:
+        def forward(self, x: Any) -> Any:
+            return x * 2.0
+
+    model = Model()
+    return lambda x: model.forward(x) + 1, lambda: setattr(Model, "forward", lambda self, x: x * 3.0)
+
+
+@case
+def a_call_that_is_replaced() -> Any:
+    class Model:
+        def __call__(self, x: Any) -> Any:
+            return x * 2.0
+
+    return Model(), lambda: setattr(Model, "__call__", lambda self, x: x * 3.0)
+
+
+@case
+def an_attribute_of_a_function() -> Any:
+    def f(x: Any) -> Any:
+        return x * f.rate  # type: ignore[attr-defined]  # set below
+
+    f.rate = 2.0  # type: ignore[attr-defined]  # a function may have any
+    return f, lambda: setattr(f, "rate", 3.0)
+
+
+@case
+def a_module_that_is_imported_within() -> Any:
+    sys.modules["settings_of_the_test"] = settings
+    settings.rate = 2.0
+
+    def f(x: Any) -> Any:
+        from settings_of_the_test import rate  # type: ignore[import-not-found]  # made here
+
+        return x * rate
+
+    return f, lambda: setattr(settings, "rate", 4.0)
+
+
+@case
+def an_array_of_the_standard_library() -> Any:
+    w = array.array("d", [1.0, 2.0])
+    return lambda x: x * w[1], lambda: w.__setitem__(1, 3.0)
+
+
+@case
+def a_chain_of_dictionaries() -> Any:
+    w = ChainMap({"a": 1.0}, {"b": 2.0})
+    return lambda x: x * w["b"], lambda: w.maps[1].update(b=3.0)
+
+
+@case
+def a_dictionary_with_attributes() -> Any:
+    class Table(dict[str, float]):
+        rate = 2.0
+
+    w = Table(a=1.0)
+    return lambda x: x * w["a"] * w.rate, lambda: setattr(w, "rate", 3.0)
+
+
+@case
 def an_index() -> Any:
     index = np.array([0, 1])
     return lambda x: tn.sum(x[index]), lambda: index.__setitem__(0, 2)
@@ -396,6 +460,7 @@ def _restored() -> Any:
     Base.rate = 2.0
     if "rate" in vars(Derived):
         del Derived.rate
+    sys.modules.pop("settings_of_the_test", None)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -16,8 +16,7 @@ import io
 import sys
 import sysconfig
 import types
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence, Set
 from itertools import chain
 from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), np.generic, ops.Op)
 """What cannot change; it is compared by value."""
 LIBRARIES = (PACKAGE, "<frozen", "<tinygrad_notes", sysconfig.get_paths()["stdlib"])
-LOADS = {"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "STORE_ATTR", "DELETE_ATTR"}
+LOADS = {"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "STORE_ATTR", "DELETE_ATTR", "IMPORT_FROM"}
 GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"}
 UNNAMED = {"getattr", "setattr", "vars", "__dict__", "attrgetter"}
 """Whatever uses these may read any attribute."""
@@ -121,7 +120,7 @@ class Items:
 
 
 def _items(container: Any) -> Sequence[Any]:
-    if isinstance(container, dict):
+    if isinstance(container, Mapping):
         return [*container, *container.values()]
     if isinstance(container, np.ndarray):
         return container.ravel().tolist()
@@ -244,8 +243,6 @@ class Outside:
             pass  # read anew, as its data is
         elif isinstance(x, tuple):
             self._stack += x
-        elif isinstance(x, (list, dict, set, deque)):
-            self._stack += self.items.add(x)
         elif inspect.isfunction(x):
             self._function(x)
         elif isinstance(x, (types.MethodType, types.BuiltinMethodType)):
@@ -267,17 +264,22 @@ class Outside:
                 self._holders.append((x, self._class(x, SILENT - {"__init__", "__new__"})))
         elif isinstance(x, functools._lru_cache_wrapper):
             self._stack.append(x.__wrapped__)
-        elif hasattr(x, "__dict__") or hasattr(x, "__slots__"):
-            self._holders.append((x, self._class(type(x), SILENT)))
+        else:
+            if isinstance(x, (Mapping, Set, MutableSequence)):
+                self._stack += self.items.add(x)
+            if type(x).__module__ != "builtins":
+                self._holders.append((x, self._class(type(x), SILENT)))
 
     def _function(self, function: Any) -> None:
         code = function.__code__
         if _is_library(code.co_filename):  # it stays as it is, but for what it was given
             self._stack += [Binding(cell, "", None).now() for cell in function.__closure__ or ()]
             return
-        attributes, names = _names(code)
+        attributes, names, modules = _names(code)
         self._names |= attributes
         self._reads_all |= not UNNAMED.isdisjoint(attributes | names)
+        self._stack += [sys.modules.get(name) for name in modules]
+        self._holders.append((function, {}))
         for name in ("__defaults__", "__kwdefaults__"):
             if (given := getattr(function, name)) is not None:
                 self._bind(function, name, given)
@@ -293,14 +295,22 @@ class Outside:
         for base in reversed(kind.__mro__):
             if base is not object:
                 given |= vars(base)
-        self._stack += [what for name, what in given.items() if name.startswith("__") and name not in silent]
+        for name, what in given.items():
+            if inspect.isfunction(what) and name.startswith("__") and name not in silent:
+                self._method(kind, name, what)
         return given
+
+    def _method(self, kind: type, name: str, method: Any) -> None:
+        if _is_library(method.__code__.co_filename):
+            self._stack.append(method)
+        else:
+            self._bind(kind, name, method)
 
     def _look(self, holder: Any, of_class: Mapping[str, Any]) -> None:
         """Bind the attributes that may be read; of a module of this package, and of what extends it, it may be any."""
         own, names = _namespace(holder), self._names
         if self._reads_all:
-            names = own.keys() | (of_class.keys() - {"__dict__", "__weakref__"})
+            names = own.keys() | {name for name in of_class if not name.startswith("__")}
         elif any(base.__module__.startswith("tinygrad_notes.") for base in type(holder).__mro__):
             names = names | own.keys()
         for name in names.intersection(chain(own, of_class)):
@@ -310,7 +320,11 @@ class Outside:
             if name in own or isinstance(raw, types.MemberDescriptorType) or not hasattr(type(raw), "__get__"):
                 if (what := getattr(holder, name, MISSING)) is not MISSING:
                     self._bind(holder, name, what)
-            elif id(raw) not in self._seen:  # a method, a property: what it reads counts
+            elif id(raw) in self._seen:
+                continue
+            elif inspect.isfunction(raw):
+                self._method(holder if isinstance(holder, type) else type(holder), name, raw)
+            else:  # another kind of method, a property: what it reads counts
                 self._stack += [raw, *(getattr(raw, of, None) for of in ("__func__", "fget", "func"))]
 
     def _bind(self, holder: Any, name: str, what: Any) -> None:
@@ -335,20 +349,18 @@ def _namespace(holder: Any) -> Mapping[str, Any]:
 
 
 @functools.cache
-def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    """The attributes and the global names that code uses, with the code within it."""
-    attributes, names = set(), set()
+def _names(code: types.CodeType) -> tuple[set[str], set[str], set[str]]:
+    """The attributes, the global names and the modules that code uses, with the code within it."""
+    found: tuple[set[str], set[str], set[str]] = (set(), set(), set())
     for instruction in dis.get_instructions(code):
-        if instruction.opname in LOADS:
-            attributes.add(instruction.argval)
-        elif instruction.opname in GLOBALS:
-            names.add(instruction.argval)
+        for used, names in zip((LOADS, GLOBALS, {"IMPORT_NAME"}), found, strict=True):
+            if instruction.opname in used:
+                names.add(instruction.argval)
     for part in code.co_consts:
         if isinstance(part, types.CodeType):
-            found = _names(part)
-            attributes |= found[0]
-            names |= found[1]
-    return frozenset(attributes), frozenset(names)
+            for names, within in zip(found, _names(part), strict=True):
+                names.update(within)
+    return found
 
 
 def _is_of_library(module: str) -> bool:
