@@ -1,4 +1,5 @@
-"""Products of matrices as stages: tiles of the result stay in registers while the inner axis is walked.
+"""Products of matrices as stages: tiles of the result stay in registers while the inner axis is walked, and after it
+until the stage's code has made of each number what is stored.
 
 The result is made panel by panel: so many of its columns as two or more vectors hold. The panel's part of b is packed
 into scratch memory first, where it lies in the order in which it is read, unless it is read once or twice only. Each
@@ -7,12 +8,12 @@ number of a is multiplied with whole vectors of b. Columns that fill no vector a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .layout import VECTOR_BYTES
+from .layout import VECTOR_BYTES, CodeLayout
 from .lines import BYTES, Functions, Lines
 from .stage import Access, Product
+from .vector import VectorCode
 
 TALLEST, REGISTERS = 6, 12
 """The most rows of a tile, and vectors in it: of 16 registers the others hold what is multiplied."""
@@ -32,7 +33,7 @@ class Panel:
         return sum(width for _, width in self.groups)
 
 
-class ProductLayout:
+class ProductLayout(CodeLayout):
     """How a product is cut into panels and tiles.
 
     Attributes:
@@ -45,7 +46,8 @@ class ProductLayout:
     has_totals = False
 
     def __init__(self, number: int, stage: Product, element: str) -> None:
-        self.number, self.stage, self.element = number, stage, element
+        super().__init__(number, stage, element)
+        self.stage = stage
         widest = VECTOR_BYTES // BYTES[element]
         self.height = max(1, min(stage.rows, TALLEST))
         vectors = max(1, min(REGISTERS // self.height, stage.lanes // widest))
@@ -138,15 +140,6 @@ class ProductCode:
         places = [self.at(w, base, k * stride) for k in range(width)]
         return w.join([w.value(f"load {self.element}, ptr {at}", "x") for at in places])
 
-    def store(self, w: Lines, vector: str, base: str, stride: int, width: int) -> None:
-        """Store a vector in elements that lie so far apart."""
-        w = w.wide(width)
-        if stride == 1 or width == 1:
-            w.line(f"store {w.number} {vector}, ptr {base}, align {BYTES[self.element]}")
-            return
-        for k in range(width):
-            w.line(f"store {self.element} {w.part(vector, k)}, ptr {self.at(w, base, k * stride)}")
-
     def pack(self, w: Lines, panel: Panel, b: str) -> str:
         """Copy the panel's part of b to scratch memory."""
         scratch, stride = w.argument("ptr noalias", "scratch"), self.stage.b.lane_stride
@@ -155,16 +148,22 @@ class ProductCode:
             target = self.at(w, scratch, w.value(f"mul i64 {k}, {panel.width}", "distance"))
             for place, width in panel.groups:
                 vector = self.load(w, self.at(w, source, place * stride), stride, width)
-                self.store(w, vector, self.at(w, target, place), 1, width)
+                at = self.at(w, target, place)
+                w.line(f"store {w.wide(width).number} {vector}, ptr {at}, align {BYTES[self.element]}")
         return scratch
 
     def tile(
         self, w: Lines, panel: Panel, height: int, row: str, column: str, b: str, b_stride: int, name: str
     ) -> None:
-        """So many rows of a panel: sums that start from `start` or 0."""
-        stage = self.stage
-        cells = [(r, place, width) for r in range(height) for place, width in panel.groups]
-        begin = list(self.begin(w, cells, row, column))
+        """So many rows of a panel."""
+        stage, split = self.stage, self.stage.split
+        cells = [self.cell(w, width, row, column, (r, place)) for r in range(height) for place, width in panel.groups]
+        begin = []
+        for cell in cells:
+            cell.pointers = cells[0].pointers
+            cell.write(range(split))
+            given = stage.code[split][1:]
+            begin.append(cell.operand(*given) if given else cell.w.constant(0.0))
         a = self.place(w, stage.a, row, "0") if stage.a else None
         entry = w.block
         moving = [("a", a, stage.a.lane_stride)] if stage.a and a else []
@@ -200,26 +199,17 @@ class ProductCode:
             for what, start, _ in moving
         ]
         phis += [
-            f"{total} = phi {w.wide(width).number} [{start}, %{entry}], [{end}, %{name}.inner]"
-            for total, (_, _, width), start, end in zip(sums, cells, begin, after, strict=True)
+            f"{total} = phi {cell.w.number} [{start}, %{entry}], [{end}, %{name}.inner]"
+            for total, cell, start, end in zip(sums, cells, begin, after, strict=True)
         ]
         w.lines[head:head] = [f"  {phi}" for phi in phis]
         w.label(f"{name}.out")
-        c = self.place(w, stage.c, row, column)
-        for (r, place, width), total in zip(cells, after, strict=True):
-            at = self.at(w, c, r * stage.c.row_stride + place * stage.c.lane_stride)
-            self.store(w, total, at, stage.c.lane_stride, width)
+        for cell, total in zip(cells, after, strict=True):
+            cell.values[split] = total
+            cell.write(range(split + 1, len(stage.code)))
 
-    def begin(self, w: Lines, cells: list[tuple[int, int, int]], row: str, column: str) -> Iterator[str]:
-        """What the sums of a tile start from."""
-        start = self.stage.start
-        if start is None:
-            yield from ("zeroinitializer" if width > 1 else "0.0" for _, _, width in cells)
-            return
-        base = self.place(w, start, row, column)
-        known: dict[tuple[int, int], str] = {}
-        for r, place, width in cells:
-            at = r * start.row_stride + place * start.lane_stride
-            if (at, width) not in known:
-                known[at, width] = self.load(w, self.at(w, base, at), start.lane_stride, width)
-            yield known[at, width]
+    def cell(self, w: Lines, width: int, row: str, column: str, shift: tuple[int, int]) -> VectorCode:
+        """The code of one vector of a tile, so many rows and columns on from where the tile begins."""
+        code = VectorCode(self.layout, w.wide(width), "full", column)
+        code.row, code.shift = row, shift
+        return code
