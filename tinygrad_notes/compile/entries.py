@@ -107,7 +107,7 @@ def closing(out: int, flag: int, feedback: Sequence[tuple[int, int, int]], guard
 
 def padded(count: int) -> int:
     """So many numbers that vectors hold them: those after the results are zeros, and finite."""
-    return count if count < 4 else count + -count % 4
+    return count if count < 4 else count + -count % 8
 
 
 def _where(at: Access, names: Sequence[str]) -> str:

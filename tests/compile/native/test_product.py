@@ -5,11 +5,11 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from programs import Guarded, interpret, programs
 
-from tinygrad_notes.compile.native import Access, Product, Stage, build
+from tinygrad_notes.compile.native import Access, Product, Stage, build, layout
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="guard pages are made by mprotect")
 
@@ -33,11 +33,19 @@ def plain(rows, lanes, inner, a, b, c, start=None):
 
 
 sizes = st.integers(1, 20)
+either = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 begins = st.sampled_from(["nothing", "row", "column", "number", "itself"])
 
 
+@pytest.fixture(params=[32, 64], ids="vectors of {} bytes".format)
+def vectors(request, monkeypatch):
+    """Those of either machine; where they are missing, LLVM makes two of one."""
+    monkeypatch.setattr(layout, "vector_bytes", lambda: request.param)
+
+
+@either
 @given(sizes, sizes, sizes, st.tuples(*[st.booleans()] * 3), begins, st.booleans(), st.integers(1, 3), st.booleans())
-def test_products(rows, inner, lanes, transposed, begin, summed, threads, at_end):
+def test_products(vectors, rows, inner, lanes, transposed, begin, summed, threads, at_end):
     """All orders of a, b and c in memory; sums that start from something; sums of columns; several threads."""
     for dtype in ("float64", "float32"):
         a, b, c = whole(0, rows, inner), whole(1, inner, lanes), whole(2, rows, lanes)
@@ -74,8 +82,9 @@ def with_code(draw):
     return Product(stage.rows, stage.lanes, inner, draw(st.sampled_from([a, a, None])), b, code), arrays
 
 
+@either
 @given(with_code(), st.sampled_from(["float64", "float32"]), st.integers(1, 3), st.booleans())
-def test_code_on_tiles(given, dtype, threads, at_end):
+def test_code_on_tiles(vectors, given, dtype, threads, at_end):
     """What is computed of a product's numbers is what a stage of its own would compute."""
     stage, arrays = given
     guarded = [Guarded(x.astype(dtype), at_end=at_end) for x in arrays]

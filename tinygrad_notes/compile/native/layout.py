@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from .engine import vector_bytes
 from .lines import BYTES
 from .stage import Access, Product, Stage, access, operands, remade
 
 PART = 512  # entries in a function: the fastest to run of 192 to 768, and LLVM takes as long for any
-VECTOR_BYTES = 32
 COPIES = 4
 SHORT = 32  # entries of a stage whose sums are taken in several copies
 
 
+def widest(element: str) -> int:
+    """Elements in the machine's widest vector."""
+    return vector_bytes() // BYTES[element]
+
+
 def width_of(lanes: int, element: str) -> int:
     """Elements in a vector: no more than there are lanes for, rounded up."""
-    width = VECTOR_BYTES // BYTES[element]
+    width = widest(element)
     while width > 1 and width // 2 >= lanes:
         width //= 2
     return width

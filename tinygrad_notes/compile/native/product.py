@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .layout import VECTOR_BYTES, CodeLayout
+from .layout import CodeLayout, widest
 from .lines import BYTES, Functions, Lines
 from .stage import Access, Product
 from .vector import VectorCode
@@ -48,17 +48,17 @@ class ProductLayout(CodeLayout):
     def __init__(self, number: int, stage: Product, element: str) -> None:
         super().__init__(number, stage, element)
         self.stage = stage
-        widest = VECTOR_BYTES // BYTES[element]
+        width = widest(element)
         self.height = max(1, min(stage.rows, TALLEST))
-        vectors = max(1, min(REGISTERS // self.height, stage.lanes // widest))
-        self.main = Panel(tuple((k * widest, widest) for k in range(vectors)))
+        vectors = max(1, min(REGISTERS // self.height, stage.lanes // width))
+        self.main = Panel(tuple((k * width, width) for k in range(vectors)))
         self.count, left = divmod(stage.lanes, self.main.width)
         groups, at = [], 0
         while left:
-            while widest > left:
-                widest //= 2
-            groups.append((at, widest))
-            at, left = at + widest, left - widest
+            while width > left:
+                width //= 2
+            groups.append((at, width))
+            at, left = at + width, left - width
         self.rest = Panel(tuple(groups)) if groups else None
         self.tiles = -(-stage.rows // self.height)
         b = stage.b
