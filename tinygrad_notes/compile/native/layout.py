@@ -7,6 +7,7 @@ from .lines import BYTES
 from .stage import Access, Product, Stage, access, operands, remade
 
 PART = 512  # entries in a function: the fastest to run of 192 to 768, and LLVM takes as long for any
+FEW = 6  # vectors of less than full size that are quicker than larger ones and a rest
 COPIES = 4
 SHORT = 32  # entries of a stage whose sums are taken in several copies
 
@@ -17,11 +18,12 @@ def widest(element: str) -> int:
 
 
 def width_of(lanes: int, element: str) -> int:
-    """Elements in a vector: no more than there are lanes for, rounded up."""
+    """Elements in a vector: no more than there are lanes for, rounded up; and so that a few vectors leave none over."""
     width = widest(element)
     while width > 1 and width // 2 >= lanes:
         width //= 2
-    return width
+    even = lanes & -lanes  # the largest power of two that divides them
+    return min(width, even) if even > 1 and lanes <= FEW * even else width
 
 
 def totals_by_place(stage: Stage) -> dict[Access, list[int]]:
