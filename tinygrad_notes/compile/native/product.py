@@ -17,6 +17,8 @@ from .vector import VectorCode
 
 TALLEST, REGISTERS = 6, 12
 """The most rows of a tile, and vectors in it: of 16 registers the others hold what is multiplied."""
+CHAINS = 8
+"""So many sums run side by side: an addition waits four cycles for the one before, and two are done in a cycle."""
 FEW_TILES = 2
 """So often b is read where it is; for more tiles it is packed."""
 
@@ -165,48 +167,75 @@ class ProductCode:
             given = stage.code[split][1:]
             begin.append(cell.operand(*given) if given else cell.w.constant(0.0))
         a = self.place(w, stage.a, row, "0") if stage.a else None
-        entry = w.block
+        for cell, total in zip(cells, self.sums(w, panel, height, begin, a, b, b_stride, name), strict=True):
+            cell.values[split] = total
+            cell.write(range(split + 1, len(stage.code)))
+
+    def sums(
+        self, w: Lines, panel: Panel, height: int, begin: list[str], a: str | None, b: str, b_stride: int, name: str
+    ) -> list[str]:
+        """The sums of a tile, over the inner axis; few are taken in several copies, which are added up at the end."""
+        stage = self.stage
+        kinds = [w.wide(width).number for _ in range(height) for _, width in panel.groups]
+        zeros = [w.wide(width).constant(0.0) for _ in range(height) for _, width in panel.groups]
+        copies = max(1, min(CHAINS // len(begin), stage.inner // 2))
+        turns, left = divmod(stage.inner, copies)
         moving = [("a", a, stage.a.lane_stride)] if stage.a and a else []
         moving.append(("b", b, b_stride))
+        entry, count = w.block, range(len(begin))
         w.line(f"br label %{name}.inner")
         w.label(f"{name}.inner")
         head = len(w.lines)
-        k = f"%{name}.k"
-        sums = [f"%{name}.sum{n}" for n in range(len(cells))]
         pointers = {what: f"%{name}.{what}" for what, _, _ in moving}
-        vectors = [
-            self.load(w, self.at(w, pointers["b"], place), stage.b.lane_stride if not self.layout.packs else 1, width)
-            for place, width in panel.groups
+        after = [
+            self.step(w, panel, height, [f"%{name}.sum{copy}.{n}" for n in count], pointers, copy, b_stride)
+            for copy in range(copies)
         ]
-        after = []
-        for r in range(height):
-            if stage.a:
-                x = w.value(f"load {self.element}, ptr {self.at(w, pointers['a'], r * stage.a.row_stride)}", "x")
-                spread = {width: w.wide(width).broadcast(x) for _, width in panel.groups}
-            for g, (_, width) in enumerate(panel.groups):
-                kind, term = w.wide(width).number, vectors[g]
-                if stage.a:
-                    term = w.value(f"fmul contract {kind} {spread[width]}, {term}", "term")
-                after.append(w.value(f"fadd contract {kind} {sums[r * len(panel.groups) + g]}, {term}", "sum"))
-        w.line(f"{k}.next = add i64 {k}, 1")
+        w.line(f"%{name}.k.next = add i64 %{name}.k, 1")
         for what, _, stride in moving:
-            w.line(f"%{name}.{what}.next = getelementptr {self.element}, ptr %{name}.{what}, i64 {stride}")
-        w.line(f"%{name}.more = icmp slt i64 {k}.next, {stage.inner}")
+            w.line(f"%{name}.{what}.next = getelementptr {self.element}, ptr %{name}.{what}, i64 {stride * copies}")
+        w.line(f"%{name}.more = icmp slt i64 %{name}.k.next, {turns}")
         w.line(f"br i1 %{name}.more, label %{name}.inner, label %{name}.out")
-        phis = [f"{k} = phi i64 [0, %{entry}], [{k}.next, %{name}.inner]"]
+        phis = [f"%{name}.k = phi i64 [0, %{entry}], [%{name}.k.next, %{name}.inner]"]
         phis += [
             f"%{name}.{what} = phi ptr [{start}, %{entry}], [%{name}.{what}.next, %{name}.inner]"
             for what, start, _ in moving
         ]
         phis += [
-            f"{total} = phi {cell.w.number} [{start}, %{entry}], [{end}, %{name}.inner]"
-            for total, cell, start, end in zip(sums, cells, begin, after, strict=True)
+            f"%{name}.sum{copy}.{n} = phi {kinds[n]} [{(zeros if copy else begin)[n]}, %{entry}], "
+            f"[{after[copy][n]}, %{name}.inner]"
+            for copy in range(copies)
+            for n in count
         ]
         w.lines[head:head] = [f"  {phi}" for phi in phis]
         w.label(f"{name}.out")
-        for cell, total in zip(cells, after, strict=True):
-            cell.values[split] = total
-            cell.write(range(split + 1, len(stage.code)))
+        pointers = {what: f"%{name}.{what}.next" for what, _, _ in moving}
+        for k in range(left):
+            after[k] = self.step(w, panel, height, after[k], pointers, k, b_stride)
+        while len(after) > 1:
+            *after, one, other = after
+            pairs = zip(kinds, one, other, strict=True)
+            after = [[w.value(f"fadd {kind} {x}, {y}", "sum") for kind, x, y in pairs], *after]
+        return after[0]
+
+    def step(
+        self, w: Lines, panel: Panel, height: int, sums: list[str], pointers: dict[str, str], k: int, b_stride: int
+    ) -> list[str]:
+        """The sums of a tile after what is k steps on along the inner axis."""
+        a, b, after = self.stage.a, self.at(w, pointers["b"], k * b_stride), []
+        stride = 1 if self.layout.packs else self.stage.b.lane_stride
+        vectors = [self.load(w, self.at(w, b, place), stride, width) for place, width in panel.groups]
+        for r in range(height):
+            if a:
+                at = self.at(w, pointers["a"], k * a.lane_stride + r * a.row_stride)
+                x = w.value(f"load {self.element}, ptr {at}", "x")
+                spread = {width: w.wide(width).broadcast(x) for _, width in panel.groups}
+            for g, (_, width) in enumerate(panel.groups):
+                kind, term = w.wide(width).number, vectors[g]
+                if a:
+                    term = w.value(f"fmul contract {kind} {spread[width]}, {term}", "term")
+                after.append(w.value(f"fadd contract {kind} {sums[r * len(panel.groups) + g]}, {term}", "sum"))
+        return after
 
     def cell(self, w: Lines, width: int, row: str, column: str, shift: tuple[int, int]) -> VectorCode:
         """The code of one vector of a tile, so many rows and columns on from where the tile begins."""
