@@ -9,6 +9,7 @@ number of a is multiplied with whole vectors of b. Columns that fill no vector a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from .layout import CodeLayout, widest
 from .lines import BYTES, Functions, Lines
@@ -143,16 +144,36 @@ class ProductCode:
         return w.join([w.value(f"load {self.element}, ptr {at}", "x") for at in places])
 
     def pack(self, w: Lines, panel: Panel, b: str) -> str:
-        """Copy the panel's part of b to scratch memory."""
-        scratch, stride = w.argument("ptr noalias", "scratch"), self.stage.b.lane_stride
-        with w.loop("packed", "0", str(self.stage.inner)) as k:
-            source = self.at(w, b, w.value(f"mul i64 {k}, {self.stage.b.row_stride}", "distance"))
-            target = self.at(w, scratch, w.value(f"mul i64 {k}, {panel.width}", "distance"))
-            for place, width in panel.groups:
-                vector = self.load(w, self.at(w, source, place * stride), stride, width)
-                at = self.at(w, target, place)
-                w.line(f"store {w.wide(width).number} {vector}, ptr {at}, align {BYTES[self.element]}")
+        """Copy the panel's part of b to scratch memory; where its columns lie in order, square by square."""
+        scratch, place, inner = w.argument("ptr noalias", "scratch"), self.stage.b, self.stage.inner
+        size = panel.groups[0][1] if place.row_stride == 1 != place.lane_stride else 1
+        whole = inner - inner % size
+        for name, first, last, step in (("square", 0, whole, size), ("packed", whole, inner, 1)):
+            if first == last:
+                continue
+            with w.loop(name, str(first), str(last), step) as k:
+                source = self.at(w, b, w.value(f"mul i64 {k}, {place.row_stride}", "distance"))
+                target = self.at(w, scratch, w.value(f"mul i64 {k}, {panel.width}", "distance"))
+                for width, alike in groupby(panel.groups, key=lambda group: group[1]):
+                    columns = [column for column, _ in alike]
+                    with w.loop(f"{name}.{width}", str(columns[0]), str(columns[-1] + width), width) as column:
+                        begin = self.at(w, source, w.value(f"mul i64 {column}, {place.lane_stride}", "distance"))
+                        end = self.at(w, target, column)
+                        for j in range(0, step, width):
+                            self.move(w, self.at(w, begin, j), self.at(w, end, j * panel.width), panel, width, step > 1)
         return scratch
+
+    def move(self, w: Lines, source: str, target: str, panel: Panel, width: int, square: bool) -> None:
+        """Copy a vector or a square of b."""
+        stride, wide = self.stage.b.lane_stride, w.wide(width)
+        if square:
+            lines = [self.load(w, self.at(w, source, n * stride), 1, width) for n in range(width)]
+            vectors = wide.transposed(lines)
+        else:
+            vectors = [self.load(w, source, stride, width)]
+        for n, vector in enumerate(vectors):
+            at = self.at(w, target, n * panel.width)
+            w.line(f"store {wide.number} {vector}, ptr {at}, align {BYTES[self.element]}")
 
     def tile(
         self, w: Lines, panel: Panel, height: int, row: str, column: str, b: str, b_stride: int, name: str
