@@ -81,6 +81,81 @@ def test_a_wide_network_is_run_so_and_a_narrow_one_is_not() -> None:
         assert type(step._plan.program).__name__ == kind  # type: ignore[union-attr]
 
 
+def fitting(other: Any, z: Any) -> Any:
+    return other if other.shape == z.shape else other.T
+
+
+STEPS: dict[str, Any] = {  # z, an array of its shape or the transposed one, a matrix and a vector for its columns
+    "product": lambda z, other, square, row: z @ square,
+    "product of the transposed": lambda z, other, square, row: (square @ z.T).T,
+    "bias": lambda z, other, square, row: z + row,
+    "column": lambda z, other, square, row: row * tn.sum(z, axis=1, keepdims=True) + z,
+    "added": lambda z, other, square, row: fitting(other, z) + z,
+    "scaled": lambda z, other, square, row: 0.5 * z,
+    "relu": lambda z, other, square, row: tn.relu(z),
+    "maximum": lambda z, other, square, row: tn.maximum(z, fitting(other, z)),
+    "mask of another": lambda z, other, square, row: tn.where(fitting(other, z) > 0, z, 0.0),
+    "mask of its own": lambda z, other, square, row: tn.where(z > fitting(other, z), z, -0.5 * z),
+    "truths": lambda z, other, square, row: z + (z > 0),
+    "tanh": lambda z, other, square, row: tn.tanh(z),
+    "square": lambda z, other, square, row: z * z / (1.0 + z * z),
+    "total": lambda z, other, square, row: z - tn.mean(z),
+    "column sums": lambda z, other, square, row: z - 0.1 * tn.sum(z, axis=0),
+    "moved": lambda z, other, square, row: tn.reshape(tn.reshape(z, shape=(-1,)), shape=z.shape),
+    "itself transposed": lambda z, other, square, row: z @ (z.T @ z) * 0.01,
+}
+
+
+@settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
+@given(
+    st.integers(1, 14),
+    st.integers(1, 14),
+    st.lists(st.tuples(st.sampled_from([*STEPS]), st.booleans()), min_size=1, max_size=7),
+    st.booleans(),
+    st.sampled_from([1, 2]),
+)
+def test_what_follows_a_product(
+    small: None, rows: int, columns: int, steps: list[tuple[str, bool]], gradient: bool, threads: int
+) -> None:
+    """Whatever is done to a product, and whichever of the results on the way are returned."""
+    random = np.random.default_rng(rows)
+    arrays = [random.normal(size=s) for s in ((rows, 3), (3, columns), (rows, columns), (columns, columns), (columns,))]
+
+    def f(x: Any, w: Any, other: Any, square: Any, row: Any) -> Any:
+        z, kept = x @ w, []
+        for name, returned in steps:
+            z = STEPS[name](z, other, square, row)
+            kept += [z] if returned else []
+        return tn.mean(z * z), z, kept
+
+    def both(*args: Any) -> Any:
+        if not gradient:
+            return f(*args)
+        return tn.value_and_grad(lambda *a: f(*a)[0], argnums=(0, 1, 2, 3, 4))(*args), f(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entries, "SHARED", 0)
+        step = compile(both, backend="llvm", threads=threads)
+        reference = Reference(both, *arrays)
+        for _ in range(2):
+            reference.check(step(*arrays), str(steps), 1e-11)
+        assert type(step._plan.program).__name__ == "DenseProgram"  # type: ignore[union-attr]
+
+
+def test_a_product_goes_on_in_its_tiles() -> None:
+    """One loop: the product, its bias, relu, and the mask; the product itself is stored nowhere."""
+
+    def f(x: Any, w: Any, c: Any, y: Any) -> Any:
+        return tn.where(y > 0, tn.relu(x @ w + c), 0.25)
+
+    random = np.random.default_rng(0)
+    args = [random.normal(size=s) for s in ((50, 7), (7, 9), (9,), (50, 9))]
+    step = compile(f, backend="llvm")
+    Reference(f, *args).check(step(*args), slack=SLACK)
+    assert step.source.count("stage") == 2  # the other one looks whether all is finite
+    assert "kept" not in step.source
+
+
 def softmax_loss(params: Any, x: Any, y: Any) -> Any:
     w1, b1, w2, b2 = params
     z = tn.relu(x @ w1 + b1) @ w2 + b2

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .lower import lower
-from .native import Product, Stage, build
+from .native import Access, Product, Stage, build
 from .native.primitives import MASK, NUMBER, PRIMITIVES
 from .roll import Roller
 
@@ -56,7 +56,7 @@ class StageProgram:
         places = [(*self.segments[k], self.inputs.index(what)) for k, what in feedback if what in self.inputs]
         self.stages = [*stages, *closing(out, self.flag, places, self.guarded)]
         self.stacked = stacked
-        self.instructions = sum(len(s.code) or 1 for s in self.stages)
+        self.instructions = sum(len(s.code) for s in self.stages)
         self.flops = sum(map(_flops, self.stages))
         shared = shared and self.flops >= SHARED
         desk = None if shared else (out, self.flag if self.guarded else None)
@@ -71,10 +71,11 @@ class StageProgram:
 
 
 def _flops(stage: Stage | Product) -> int:
+    moves = ("load", "store", "gather", "constant", "product")
+    each = sum(e[0] not in moves for e in stage.code)
     if isinstance(stage, Product):
-        return (2 if stage.a else 1) * stage.rows * stage.lanes * stage.inner
-    moves = ("load", "store", "gather", "constant")
-    return stage.rows * stage.lanes * sum(e[0] not in moves for e in stage.code)
+        each += (2 if stage.a else 1) * stage.inner
+    return stage.rows * stage.lanes * each
 
 
 def closing(out: int, flag: int, feedback: Sequence[tuple[int, int, int]], guarded: bool) -> list[Stage]:
@@ -106,7 +107,13 @@ def closing(out: int, flag: int, feedback: Sequence[tuple[int, int, int]], guard
 
 def padded(count: int) -> int:
     """So many numbers that vectors hold them: those after the results are zeros, and finite."""
-    return count if count < 4 else count + -count % 4
+    return count if count < 4 else count + -count % 8
+
+
+def _where(at: Access, names: Sequence[str]) -> str:
+    """The elements of a buffer, as text."""
+    moves = [f" + {s} * {name}" for s, name in ((at.row_stride, "row"), (at.lane_stride, "lane")) if s]
+    return f"{names[at.buffer]}[{at.offset}{''.join(moves)}]"
 
 
 def describe(stages: Sequence[Stage | Product], names: Sequence[str]) -> str:
@@ -119,22 +126,19 @@ def describe(stages: Sequence[Stage | Product], names: Sequence[str]) -> str:
     lines = []
     for k, stage in enumerate(stages):
         if isinstance(stage, Product):
-            a, b, c, start = (
-                m and f"{names[m.buffer]}[{m.offset} + {m.row_stride} * row + {m.lane_stride} * lane]"
-                for m in (stage.a, stage.b, stage.c, stage.start)
-            )
-            shapes = f"({stage.rows}, {stage.inner}) @ ({stage.inner}, {stage.lanes})"
-            lines += [f"stage {k}: {shapes}", f"  {c} = {a or 'ones'} @ {b}{f' + {start}' if start else ''}"]
-            continue
-        rows = f"{stage.rows} rows of " if stage.rows > 1 else ""
-        lines.append(f"stage {k}: {rows}{stage.lanes} lane{'s' if stage.lanes > 1 else ''}")
+            lines.append(f"stage {k}: ({stage.rows}, {stage.inner}) @ ({stage.inner}, {stage.lanes})")
+        else:
+            rows = f"{stage.rows} rows of " if stage.rows > 1 else ""
+            lines.append(f"stage {k}: {rows}{stage.lanes} lane{'s' if stage.lanes > 1 else ''}")
         for n, (what, *rest) in enumerate(stage.code):
             if what in ("load", "store", "total"):
-                value, (buffer, offset, across, stride, *_) = (rest[0], rest[1:]) if what != "load" else (None, rest)
-                moves = [f" + {s} * {name}" for s, name in ((across, "row"), (stride, "lane")) if s]
-                where = f"{names[buffer]}[{offset}{''.join(moves)}]"
+                where = _where(Access(*(rest if what == "load" else rest[1:])), names)
                 equals = "+=" if what == "total" else "="
-                lines.append(f"  v{n} = {where}" if value is None else f"  {where} {equals} v{value}")
+                lines.append(f"  v{n} = {where}" if what == "load" else f"  {where} {equals} v{rest[0]}")
+            elif what == "product" and isinstance(stage, Product):
+                start = "".join(f" + v{value}" for value in rest)
+                factor = _where(stage.a, names) if stage.a else "ones"
+                lines.append(f"  v{n} = {factor} @ {_where(stage.b, names)}{start}")
             elif what == "gather":
                 lines.append(f"  v{n} = {names[rest[0]]}[{names[rest[1]]}[lane]]")
             else:

@@ -168,6 +168,7 @@ class NativePlan:
         feedback: Feedback = (),
         stacked: int = 0,
     ) -> None:
+        from .native.binding import aligned
         from .native.desk import POSSIBLE
 
         self.tape, self.roots, self.program = tape, roots, program
@@ -176,7 +177,7 @@ class NativePlan:
         self.feedback = [what for _, what in feedback]
         self.fed = [what for what in self.feedback if what in program.inputs]
         self.inputs, self.instructions, self.flops = program.inputs, program.instructions, program.flops
-        self.out, self.kept = (np.zeros(max(n, 1)) for n in program.sizes)
+        self.out, self.kept = (aligned(max(n, 1)) for n in program.sizes)
         whole = len(roots) - stacked
         self.views = [
             (offset, offset + count, tape.shape(r))

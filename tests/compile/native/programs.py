@@ -8,7 +8,7 @@ import mmap
 import numpy as np
 from hypothesis import strategies as st
 
-from tinygrad_notes.compile.native import Stage
+from tinygrad_notes.compile.native import Access, Product, Stage
 
 NAMES = {
     "round": np.rint,
@@ -21,7 +21,7 @@ NAMES = {
 }
 
 
-def interpret(stages: list[Stage], arrays: list[np.ndarray], steps: int = 1) -> None:
+def interpret(stages: list[Stage | Product], arrays: list[np.ndarray], steps: int = 1) -> None:
     """What `build(stages, ...).bind(arrays)(steps)` means, one entry at a time for all rows and lanes."""
     for step in range(steps):
         for stage in stages:
@@ -39,6 +39,8 @@ def interpret(stages: list[Stage], arrays: list[np.ndarray], steps: int = 1) -> 
                 elif kind == "load":
                     buffer, offset, row, lanes, step_stride = rest
                     value = arrays[buffer][offset + row * r + lanes * lane + step_stride * step]
+                elif kind == "product":
+                    value = _product(stage, arrays) + (values[rest[0]] if rest else 0)
                 elif kind == "gather":
                     value = arrays[rest[0]][arrays[rest[1]][rest[2] + lane + 0 * r]]
                 elif kind == "store":
@@ -50,6 +52,17 @@ def interpret(stages: list[Stage], arrays: list[np.ndarray], steps: int = 1) -> 
                 else:
                     value = NAMES.get(kind, getattr(np, kind, None))(*(values[a] for a in rest))
                 values.append(value)
+
+
+def _product(stage: Product, arrays: list[np.ndarray]) -> np.ndarray:
+    """The matrix that a stage multiplies."""
+
+    def matrix(place: Access, rows: int, lanes: int) -> np.ndarray:
+        r, lane = np.ogrid[:rows, :lanes]
+        return arrays[place.buffer][place.offset + place.row_stride * r + place.lane_stride * lane]
+
+    a = matrix(stage.a, stage.rows, stage.inner) if stage.a else np.ones((stage.rows, stage.inner))
+    return a @ matrix(stage.b, stage.inner, stage.lanes)
 
 
 class Guarded:
@@ -76,7 +89,7 @@ COMPARISONS = ["less", "less_equal", "greater", "greater_equal", "equal", "not_e
 
 
 @st.composite
-def programs(draw: st.DrawFn, steps: int = 3) -> tuple[list[Stage], list[np.ndarray]]:
+def programs(draw: st.DrawFn, steps: int = 3, most_rows: int = 3) -> tuple[list[Stage], list[np.ndarray]]:
     """Stages over small whole numbers, on which all rounding is exact, and arrays of just the size that they need."""
     arrays: list[np.ndarray] = []
     whole = st.integers(-8, 8)
@@ -102,7 +115,9 @@ def programs(draw: st.DrawFn, steps: int = 3) -> tuple[list[Stage], list[np.ndar
 
     stages = []
     for _ in range(draw(st.integers(1, 2))):
-        stage = Stage(draw(st.sampled_from([0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 100, 1001])), draw(st.integers(1, 3)), [])
+        stage = Stage(
+            draw(st.sampled_from([0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 100, 1001])), draw(st.integers(1, most_rows)), []
+        )
         code, numbers, masks = stage.code, [], []
         for _ in range(draw(st.integers(1, 3))):
             code.append(("load", *place(stage, [0, 1, 1, 1, 2, -1], True, False)))

@@ -87,7 +87,7 @@ def test_dtype_and_threads_are_checked():
 
 
 def test_the_text_lets_a_reader_follow():
-    native = build([Stage(8, 1, [*DOUBLE[:2], ("tanh", 1), ("store", 2, 1, 0, 0, 1, 0)])], 2)
+    native = build([Stage(4, 1, [*DOUBLE[:2], ("tanh", 1), ("store", 2, 1, 0, 0, 1, 0)])], 2)
     assert "%add.1 = fadd contract <4 x double> %load.0, %load.0" in native.ir
     assert "%tanh.2 = call <4 x double> @tanh.x4(<4 x double> %add.1)" in native.ir
     assert "once" in native.assembly

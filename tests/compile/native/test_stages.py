@@ -25,14 +25,19 @@ def compare(stages, arrays, dtype, steps, threads, *, at_end):
                 np.testing.assert_array_equal(guard.array, expected)
 
 
-@given(programs(), st.sampled_from(["float64", "float32"]), st.sampled_from([1, 1, 2]), st.sampled_from([512, 3]))
-def test_random_stages(program, dtype, threads, part):
-    """With the guard page after the array or before it, and with code in one function or in many."""
-    before, layout.PART = layout.PART, part
-    try:
+@given(
+    programs(),
+    st.sampled_from(["float64", "float32"]),
+    st.sampled_from([1, 1, 2]),
+    st.sampled_from([512, 3]),
+    st.sampled_from([32, 64]),
+)
+def test_random_stages(program, dtype, threads, part, size):
+    """With the guard page after the array or before it, code in one function or in many, and vectors of either size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "PART", part)
+        patch.setattr(layout, "vector_bytes", lambda: size)
         compare(*program, dtype, 3, threads, at_end=bool(len(program[1]) % 2))
-    finally:
-        layout.PART = before
 
 
 @pytest.mark.parametrize("part", [512, 2])

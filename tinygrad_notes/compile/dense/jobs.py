@@ -20,28 +20,43 @@ Held = tuple[int, View]
 """The row in whose memory something lies, and how it lies there."""
 
 
-class Chain:
-    """Elementwise rows of one shape, and sums of them, that one loop computes.
-
-    Attributes:
-        rows: the rows, in order.
-        sums: rows that are sums over all of one of them.
-    """
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-        self.rows: dict[int, None] = {}
-        self.sums: list[int] = []
-
-
 class Matrices(NamedTuple):
-    """A product: the row that holds its result and the matrices, as views; without a, the columns of b are summed."""
+    """A product: its row and the matrices, as views; without a, the columns of b are summed."""
 
     row: int
     a: Held | None
     b: Held
-    c: View
-    start: Held | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the result."""
+        return (self.a[1].shape[0] if self.a else 1), self.b[1].shape[1]
+
+
+class Chain:
+    """Elementwise rows of one shape, and sums of them, that one loop computes; or a product and such rows, which are
+    computed while its numbers are in registers.
+
+    Attributes:
+        rows: the rows, in order.
+        sums: rows that are sums over all of one of them.
+        product: the product.
+        views: views that lead from the product to the shape, the last one first.
+    """
+
+    def __init__(self, shape: tuple[int, ...], product: Matrices | None = None, views: Sequence[int] = ()) -> None:
+        self.shape, self.product, self.views = shape, product, views
+        self.rows: dict[int, None] = {}
+        self.sums: list[int] = []
+
+    @property
+    def head(self) -> int:
+        """The row that stands for the product, or -1."""
+        return self.views[0] if self.views else self.product.row if self.product else -1
+
+    def makes(self, row: int) -> bool:
+        """Whether a row is computed here."""
+        return row in self.rows or row in self.sums or (self.product is not None and row == self.product.row)
 
 
 class Fold(NamedTuple):
@@ -67,7 +82,7 @@ class Fill(NamedTuple):
     number: float
 
 
-Job = Chain | Matrices | Fold | Copy | Fill
+Job = Chain | Fold | Copy | Fill
 
 
 class Grid(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..entries import COMPUTED
+from ..native.primitives import CHEAP
 from ..tape import CONSTANT, ELEMENT, INPUT, LANES, DeclinedError, Tape
 from .jobs import Chain, Copy, Fill, Fold, Held, Job, Matrices, View, offset_of, offsets_of
 
@@ -26,6 +27,8 @@ VIEWS: dict[str, Callable[[View, dict[str, Any]], View]] = {
     "expand_dims": lambda x, given: np.expand_dims(x, given["axis"]),
     "squeeze": lambda x, given: np.squeeze(x, given["axis"]),
 }
+LONGEST = 24
+"""The most rows that are computed on a product's tiles: they are written for each vector of a tile."""
 FOLDS = {"max": "maximum", "min": "minimum"}
 
 
@@ -33,8 +36,8 @@ class Schedule:
     """The jobs of an array program.
 
     Elementwise rows of one shape are collected into a chain until something needs what is in it; a sum of a whole array
-    is added up in the loop that makes it. Comparisons are written again where they are used. A product whose result is
-    added to something starts from it.
+    is added up in the loop that makes it. Comparisons are written again where they are used. A product takes
+    part in the chain of its shape, or of the shape that a view of it has, if all of that can be computed on its tiles.
 
     Args:
         tape: the program, lowered.
@@ -119,25 +122,21 @@ class Schedule:
             for source in self._sources(i):
                 self.stored.add(source)
                 for shape, chain in list(self.open.items()):
-                    if source in chain.rows or source in chain.sums:
+                    if chain.makes(source):
                         self.jobs.append(self.open.pop(shape))
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
         tape = self.tape
-        started = {i: found for i in self.live if (found := self._product_to_start(i)) is not None}
-        inside = {k for product, _, moved in started.values() for k in (product, *moved)}
         for i in self.live:
             row = tape.rows[i]
-            if row[0] == CONSTANT or i in inside:
+            if row[0] == CONSTANT:
                 continue
             if row[0] == INPUT:
                 self._own(i)
             elif row[0] in (ELEMENT, LANES):
                 self._pick(i, row[1], np.array(row[2]) if row[0] == ELEMENT else tape.offsets[row[2]])
-            elif i in started:
-                self._matmul(i, *started[i])
             else:
                 self._row(i, self.names[i], row[1:], tape.operation(row[0])[1])
         self.jobs += self.open.values()
@@ -180,7 +179,7 @@ class Schedule:
         elif name in COMPUTED and not given:
             self._join(i, shape, args)
         elif name == "matmul":
-            self._matmul(i, i, None, ())
+            self._matmul(i, args)
         elif name == "sum":
             self._sum(i, args[0], given)
         elif name in FOLDS:
@@ -195,9 +194,14 @@ class Schedule:
 
     def _join(self, i: int, shape: tuple[int, ...], args: Sequence[int]) -> None:
         """Add a row to the chain of its shape."""
+        args = self.inlined(args)
+        self._follow(shape, args)
         chain = self.open.get(shape)
-        inner = [a for a in self.inlined(args) if chain is not None and a in chain.rows]
-        self._need([a for a in self.inlined(args) if a not in inner])
+        if chain is not None and chain.product and not self._fits(i, chain):
+            self.jobs.append(self.open.pop(shape))
+            chain = None
+        inner = [a for a in args if chain is not None and a in chain.rows]
+        self._need([a for a in args if a not in inner])
         if chain is not None and self.open.get(shape) is not chain:  # something else needed it closed
             self._need(inner)
         self.open.setdefault(shape, Chain(shape)).rows[i] = None
@@ -217,6 +221,9 @@ class Schedule:
         shape = self.tape.shape(x)
         if math.prod(self.tape.shape(i)) == 1:
             chain = self.open.get(shape)
+            if chain is not None and chain.product:
+                self.jobs.append(self.open.pop(shape))
+                chain = None
             if chain is None or x not in chain.rows:
                 self._need([x])
                 chain = self.open.setdefault(shape, Chain(shape))
@@ -224,7 +231,7 @@ class Schedule:
             return
         (root, view), _ = self._apart(x, given)
         self._need([x])
-        self.jobs.append(Matrices(i, None, (root, view.T), self.held[i][1].reshape(1, -1), None))
+        self._multiply(Matrices(i, None, (root, view.T)))
 
     def _apart(self, x: int, given: dict[str, Any]) -> tuple[Held, int]:
         """A view of a row as a matrix whose rows are reduced, and their length."""
@@ -241,59 +248,63 @@ class Schedule:
 
     # --- products ---------------------------------------------------------------------------------------------------
 
-    def _product_to_start(self, i: int) -> tuple[int, int, list[int]] | None:
-        """For a sum of a product and something else: the product, the other, and the views that lead from the product
-        to the sum, if nothing else needs the product."""
-        if self.names.get(i) != "add" or not self.tape.shape(i):
-            return None
-        row, shape = self.tape.rows[i], self.tape.shape(i)
-        for term, other in (row[1:], row[:0:-1]):
-            product = term
-            moved: list[int] = []
-            while self.names.get(product) in VIEWS and self._serves_only(product, moved[-1] if moved else i):
-                moved.append(product)
-                product = self.tape.rows[product][1]
-            if (
-                self.names.get(product) == "matmul"
-                and self._serves_only(product, moved[-1] if moved else i)
-                and math.prod(self.tape.shape(product)) == math.prod(shape)
-                and self.tape.shape(term) == shape
-                and self.number(other) is None
-            ):
-                return product, other, moved
-        return None
-
-    def _serves_only(self, i: int, user: int) -> bool:
-        return self.users[i] == [user] and i not in self.roots
-
-    def _matmul(self, i: int, product: int, start: int | None, moved: Sequence[int]) -> None:
-        """The product in row i, with what it starts from; views lead from the product to i."""
-        tape = self.tape
-        args = tape.rows[product][1:]
+    def _matmul(self, i: int, args: Sequence[int]) -> None:
         if any(self.number(a) is not None or self.is_mask(a) for a in args):
             raise DeclinedError("a product with a constant or with truth values")
-        self._need([*args, start] if start is not None else args)
+        self._need(args)
         (a_root, a), (b_root, b) = (self.held[k] for k in args)
         if max(a.ndim, b.ndim) > 2:
             raise DeclinedError("products of more than two axes")
         self._own(i)
         a = a if a.ndim == 2 else a[None, :]
-        b = b if b.ndim == 2 else b[:, None]
-        size = (a.shape[0], b.shape[1])
-        order = np.arange(math.prod(size)).reshape(tape.shape(product))  # the place of each number of the product in i
-        for view in reversed(moved):
-            order = VIEWS[self.names[view]](order, tape.operation(tape.rows[view][0])[1])
-        places = np.argsort(order, axis=None).reshape(size)
-        c = self._strided(i, self.held[i][1], places)
-        begin = None
-        if start is not None:
-            origin, lying = self.held[start]
-            begin = origin, self._strided(origin, lying, offsets_of(lying, tape.shape(i)).ravel()[places])
-        in_order = c.strides[1] == 8 or c.strides[0] != 8
-        if c.shape[0] >= 4 and (c.shape[1] < 4 or not in_order):  # vectors along what is long, and in order
-            (a_root, a), (b_root, b), c = (b_root, b.T), (a_root, a.T), c.T
-            begin = begin and (begin[0], begin[1].T)
-        self.jobs.append(Matrices(i, (a_root, a), (b_root, b), c, begin))
+        self._multiply(Matrices(i, (a_root, a), (b_root, b if b.ndim == 2 else b[:, None])))
+
+    def _multiply(self, product: Matrices, shape: tuple[int, ...] | None = None, views: Sequence[int] = ()) -> None:
+        """Open a chain for a product, or let it take part in the one that is open."""
+        chain = Chain(self.tape.shape(product.row) if shape is None else shape, product, views)
+        before = self.open.pop(chain.shape, None)
+        if before is not None:
+            if before.product or before.sums or not all(self._fits(i, chain) for i in before.rows):
+                self.jobs.append(before)
+            else:
+                chain.rows |= before.rows
+        chain.rows[views[0] if views else product.row] = None
+        self.open[chain.shape] = chain
+
+    def _follow(self, shape: tuple[int, ...], args: Sequence[int]) -> None:
+        """Where an argument is a view of a product that stands alone, that joins the chain of the view's shape."""
+        for a in args:
+            root, views = a, list[int]()
+            while self.names.get(root) in VIEWS:
+                views.append(root)
+                root = self.tape.rows[root][1]
+            own = self.tape.shape(root)
+            chain = self.open.get(own)
+            if not views or chain is None or not chain.product or [*chain.rows] != [root]:
+                continue
+            whole = self.tape.shape(a) == shape and math.prod(own) == math.prod(shape)
+            if whole and self.matrix(np.empty(shape), Chain(shape, chain.product, views)) is not None:
+                del self.open[own]
+                self._multiply(chain.product, shape, views)
+
+    def _fits(self, i: int, chain: Chain) -> bool:
+        """Whether a row can be computed on the tiles of a chain's product: it is cheap, and its arguments lie so."""
+        outer = [a for a in self.inlined(self.tape.rows[i][1:]) if a not in chain.rows and self.number(a) is None]
+        cheap = self.names[i] in CHEAP and len(chain.rows) < LONGEST
+        return cheap and all(self.matrix(self.held[a][1], chain) is not None for a in outer)
+
+    def matrix(self, view: View, chain: Chain) -> View | None:
+        """How an array of a chain's shape lies in the rows and columns of its product; None if not at strides."""
+        assert chain.product
+        found = np.broadcast_to(view, chain.shape)
+        for v in chain.views:
+            if self.names[v] == "permute_dims":
+                axes = self.tape.operation(self.tape.rows[v][0])[1]["axes"]
+                found = found.transpose(np.argsort([a % found.ndim for a in axes]))
+            else:
+                found = found.reshape(self.tape.shape(self.tape.rows[v][1]))
+        found = found.reshape(chain.product.size)
+        return found if np.may_share_memory(found, view) else None
 
     # --- results ----------------------------------------------------------------------------------------------------
 

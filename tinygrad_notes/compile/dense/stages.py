@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from ..entries import Code, padded
 from ..native import Access, Product, Stage
 from ..native.primitives import NUMBER, PRIMITIVES
-from .jobs import Chain, Fill, Fold, Grid, Held, Job, Matrices, grid_of, in_order, offset_of
+from .jobs import Chain, Fill, Fold, Grid, Held, Job, grid_of, in_order, offset_of
 from .schedule import Schedule
 
 
@@ -84,9 +86,6 @@ class Stages:
 
     def _placed(self, stage: Stage | Product) -> Stage | Product:
         """A stage with buffers in place of rows."""
-        if isinstance(stage, Product):
-            moved = [None if m is None else self._moved(m) for m in (stage.a, stage.b, stage.c, stage.start)]
-            return Product(stage.rows, stage.lanes, stage.inner, *moved)  # type: ignore[arg-type]
         code: list[tuple[Any, ...]] = []
         for kind, *rest in stage.code:
             if kind == "load":
@@ -96,7 +95,9 @@ class Stages:
                 code.append((kind, rest[0], *place[: 5 if kind == "store" else 4]))
             else:
                 code.append((kind, *rest))
-        return Stage(stage.lanes, stage.rows, code)
+        if isinstance(stage, Product):
+            return replace(stage, a=stage.a and self._moved(stage.a), b=self._moved(stage.b), code=code)
+        return replace(stage, code=code)
 
     def _moved(self, at: Access) -> Access:
         row: Any = at.buffer
@@ -110,10 +111,6 @@ class Stages:
     def _stage(self, job: Job) -> Stage | Product:
         if isinstance(job, Chain):
             return self._chain(job)
-        if isinstance(job, Matrices):
-            a, start = (None if m is None else self._at(m) for m in (job.a, job.start))
-            (m, n), inner = job.c.shape, job.b[1].shape[0]
-            return Product(m, n, inner, a, self._at(job.b), self._at((job.row, job.c), write=True), start)
         if isinstance(job, Fold):
             code = Code()
             root, x = job.x
@@ -151,21 +148,20 @@ class Stages:
         root, view = held
         (self.writes if write else self.reads).add(root)
         offset = 0 if write else offset_of(view, self.held[root][1])
-        strides = grid.strides(view.strides) if grid else ((0,) * 2 + view.strides)[-2:]
+        moving = tuple(s if n > 1 else 0 for s, n in zip(view.strides, view.shape, strict=True))
+        strides = grid.strides(view.strides) if grid else ((0,) * 2 + moving)[-2:]
         return Access(Memory(root), offset, strides[0] // 8, strides[1] // 8)  # type: ignore[arg-type]
 
-    def _chain(self, chain: Chain) -> Stage:
-        """The loop of a chain."""
-        tape, shape = self.tape, chain.shape
-        wanted = {i for i in chain.rows if i in self.schedule.stored} | {tape.rows[s][1] for s in chain.sums}
+    def _chain(self, chain: Chain) -> Stage | Product:
+        """The loop of a chain, or its product."""
+        tape, stored = self.tape, self.schedule.stored
+        given = [i for i in chain.rows if self.held[i][0] in stored]  # a view that stands for a product is held by it
+        wanted = {*given} | {tape.rows[s][1] for s in chain.sums}
         for i in reversed(chain.rows):
-            if i in wanted:
+            if i in wanted and i != chain.head:
                 wanted |= set(self.schedule.inlined(tape.rows[i][1:]))
-        outer = {}
-        for a in wanted:
-            if a not in chain.rows and self.schedule.number(a) is None:
-                outer[a] = np.broadcast_to(self.held[a][1], shape)
-        grid = grid_of(shape, [v.strides for v in outer.values()])
+        lies, close = self._matrix(chain, given[0]) if chain.product else self._grid(chain, wanted)
+        total, *start = self._start(chain, wanted)
         code = Code()
 
         def value(i: int, kind: str = NUMBER) -> int:
@@ -177,18 +173,65 @@ class Stages:
             number = self.schedule.number(i)
             if number is not None:
                 return code.entry("constant", number)
+            if i == chain.head:
+                return code.put("product", *map(value, start))
+            if i == total:
+                return value(chain.head)
             if i in chain.rows or self.schedule.is_mask(i):
                 args = zip(tape.rows[i][1:], PRIMITIVES[self.schedule.names[i]].takes, strict=True)
                 return code.entry(self.schedule.names[i], *(value(a, kind) for a, kind in args))
-            return code.entry("load", *self._at((self.held[i][0], outer[i]), grid))
+            return code.entry("load", *lies(i))
 
+        if chain.product:
+            value(chain.head)  # what is computed before it would take up registers meanwhile
         for i in chain.rows:
             if i in wanted and not self.schedule.is_mask(i):
                 value(i)
-        for i in chain.rows:
-            if i in self.schedule.stored:
-                code.put("store", value(i), *self._at((i, np.empty(shape)), grid, write=True))
+        for i in given:
+            code.put("store", value(i), *lies(i, write=True))
         for s in chain.sums:
             at = self._at((s, np.empty(())), write=True)
             code.put("total", value(tape.rows[s][1]), *at[:2], 0, 0)
-        return Stage(grid.lanes, grid.rows, code.entries)
+        return close(code)
+
+    def _grid(self, chain: Chain, wanted: set[int]) -> tuple[Callable[..., Access], Callable[[Code], Stage]]:
+        """Where a row lies in the loop of a chain, and the loop of its code."""
+        outer = [a for a in wanted if a not in chain.rows and self.schedule.number(a) is None]
+        views = {a: np.broadcast_to(self.held[a][1], chain.shape) for a in outer}
+        grid = grid_of(chain.shape, [v.strides for v in views.values()])
+
+        def lies(i: int, write: bool = False) -> Access:
+            root, view = self.held[i]
+            return self._at((root, views.get(i, view)), grid, write)
+
+        return lies, lambda code: Stage(grid.lanes, grid.rows, code.entries)
+
+    def _matrix(self, chain: Chain, stored: int) -> tuple[Callable[..., Access], Callable[[Code], Product]]:
+        """Where a row lies in the tiles of a chain's product, and the product with its code; a row that is stored."""
+        product, matrix = chain.product, self.schedule.matrix
+        assert product
+        a, b = product.a, product.b
+        c = matrix(self.held[stored][1], chain)
+        assert c is not None
+        turned = c.shape[0] >= 4 and (c.shape[1] < 4 or c.strides[1] != 8 == c.strides[0])
+        if turned and a:  # vectors along what is long, and in order
+            a, b, c = (b[0], b[1].T), (a[0], a[1].T), c.T
+        (m, n), inner = c.shape, b[1].shape[0]
+
+        def lies(i: int, write: bool = False) -> Access:
+            root, view = self.held[i]
+            found = matrix(view, chain)
+            assert found is not None
+            return self._at((root, found.T if turned else found), write=write)
+
+        return lies, lambda code: Product(m, n, inner, a and self._at(a), self._at(b), code.entries)
+
+    def _start(self, chain: Chain, wanted: set[int]) -> tuple[int, ...]:
+        """Where a product is added to something, and nothing else: the sum, and what the product starts from."""
+        tape, head = self.tape, chain.head
+        users = [i for i in wanted if i in chain.rows and head in self.schedule.inlined(tape.rows[i][1:])]
+        if chain.product and chain.product.row not in self.schedule.stored and len(users) == 1:
+            start = [a for a in tape.rows[users[0]][1:] if a != head]
+            if self.schedule.names[users[0]] == "add" and len(start) == 1 and head not in self.schedule.inlined(start):
+                return users[0], *start
+        return (-1,)

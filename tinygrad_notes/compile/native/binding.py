@@ -161,6 +161,13 @@ class Native:
             )
 
 
+def aligned(count: int) -> Array:
+    """Zeros that begin where a line of the cache does: the widest vectors then lie in one each."""
+    numbers = np.zeros(count + ALIGN // 8)
+    start = -numbers.ctypes.data % ALIGN // 8
+    return numbers[start : start + count]
+
+
 class Memory:
     """The arrays of a binding, and what each thread needs besides: its scratch memory, its sums and its context."""
 

@@ -18,6 +18,12 @@ def _llvm() -> Any:
     return llvm
 
 
+@cache
+def vector_bytes() -> int:
+    """The size of this machine's widest vectors. Where it has those of AVX-512, it also has twice the registers."""
+    return 64 if _llvm().get_host_cpu_features().get("avx512f") else 32
+
+
 def _machine() -> Any:
     """A code generator. An engine takes it over, so each needs its own."""
     llvm = _llvm()

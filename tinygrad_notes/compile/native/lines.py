@@ -208,6 +208,24 @@ class Lines:
             f"shufflevector {self.number} {first}, {self.number} poison, {self.of('i32')} zeroinitializer"
         )
 
+    def transposed(self, rows: list[str]) -> list[str]:
+        """The columns of a square whose rows are given: squares within it change places, ever larger ones."""
+        bit = 1
+        while bit < self.width:
+            after = list(rows)
+            for i in (i for i in range(self.width) if not i & bit):
+                j = i | bit
+                upper = [self.width + c - bit if c & bit else c for c in range(self.width)]
+                lower = [self.width + c if c & bit else c + bit for c in range(self.width)]
+                after[i], after[j] = self.shuffle(rows[i], rows[j], upper), self.shuffle(rows[i], rows[j], lower)
+            rows, bit = after, 2 * bit
+        return rows
+
+    def shuffle(self, a: str, b: str, places: list[int]) -> str:
+        """The numbers in these places of two vectors, of which the second one's come after the first one's."""
+        mask = ", ".join(f"i32 {place}" for place in places)
+        return self.value(f"shufflevector {self.number} {a}, {self.number} {b}, {self.of('i32')} <{mask}>")
+
     # Control
 
     def label(self, name: str) -> None:

@@ -135,3 +135,6 @@ _row("logical_or", (MASK, MASK), MASK, lambda w, a, b: w.logical("or", a, b))
 _row("logical_not", (MASK,), MASK, lambda w, a: w.logical("xor", a, w.splat("i1", "true")))
 _row("number", (MASK,), NUMBER, lambda w, a: w.select(a, w.constant(1.0), w.constant(0.0)))
 _row("where", (MASK, NUMBER, NUMBER), NUMBER, lambda w, mask, a, b: w.select(mask, a, b))
+
+CHEAP = {*PRIMITIVES}.difference(FUNCTIONS, *(names.split() for names in LIBRARY.values()))
+"""Those that are a few instructions."""

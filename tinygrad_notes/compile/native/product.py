@@ -1,4 +1,5 @@
-"""Products of matrices as stages: tiles of the result stay in registers while the inner axis is walked.
+"""Products of matrices as stages: tiles of the result stay in registers while the inner axis is walked, and after it
+until the stage's code has made of each number what is stored.
 
 The result is made panel by panel: so many of its columns as two or more vectors hold. The panel's part of b is packed
 into scratch memory first, where it lies in the order in which it is read, unless it is read once or twice only. Each
@@ -7,15 +8,18 @@ number of a is multiplied with whole vectors of b. Columns that fill no vector a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
-from .layout import VECTOR_BYTES
+from .layout import CodeLayout, widest
 from .lines import BYTES, Functions, Lines
 from .stage import Access, Product
+from .vector import VectorCode
 
 TALLEST, REGISTERS = 6, 12
 """The most rows of a tile, and vectors in it: of 16 registers the others hold what is multiplied."""
+CHAINS = 8
+"""So many sums run side by side: an addition waits four cycles for the one before, and two are done in a cycle."""
 FEW_TILES = 2
 """So often b is read where it is; for more tiles it is packed."""
 
@@ -32,7 +36,7 @@ class Panel:
         return sum(width for _, width in self.groups)
 
 
-class ProductLayout:
+class ProductLayout(CodeLayout):
     """How a product is cut into panels and tiles.
 
     Attributes:
@@ -45,18 +49,19 @@ class ProductLayout:
     has_totals = False
 
     def __init__(self, number: int, stage: Product, element: str) -> None:
-        self.number, self.stage, self.element = number, stage, element
-        widest = VECTOR_BYTES // BYTES[element]
+        super().__init__(number, stage, element)
+        self.stage = stage
+        width = widest(element)
         self.height = max(1, min(stage.rows, TALLEST))
-        vectors = max(1, min(REGISTERS // self.height, stage.lanes // widest))
-        self.main = Panel(tuple((k * widest, widest) for k in range(vectors)))
+        vectors = max(1, min(REGISTERS // self.height, stage.lanes // width))
+        self.main = Panel(tuple((k * width, width) for k in range(vectors)))
         self.count, left = divmod(stage.lanes, self.main.width)
         groups, at = [], 0
         while left:
-            while widest > left:
-                widest //= 2
-            groups.append((at, widest))
-            at, left = at + widest, left - widest
+            while width > left:
+                width //= 2
+            groups.append((at, width))
+            at, left = at + width, left - width
         self.rest = Panel(tuple(groups)) if groups else None
         self.tiles = -(-stage.rows // self.height)
         b = stage.b
@@ -138,88 +143,123 @@ class ProductCode:
         places = [self.at(w, base, k * stride) for k in range(width)]
         return w.join([w.value(f"load {self.element}, ptr {at}", "x") for at in places])
 
-    def store(self, w: Lines, vector: str, base: str, stride: int, width: int) -> None:
-        """Store a vector in elements that lie so far apart."""
-        w = w.wide(width)
-        if stride == 1 or width == 1:
-            w.line(f"store {w.number} {vector}, ptr {base}, align {BYTES[self.element]}")
-            return
-        for k in range(width):
-            w.line(f"store {self.element} {w.part(vector, k)}, ptr {self.at(w, base, k * stride)}")
-
     def pack(self, w: Lines, panel: Panel, b: str) -> str:
-        """Copy the panel's part of b to scratch memory."""
-        scratch, stride = w.argument("ptr noalias", "scratch"), self.stage.b.lane_stride
-        with w.loop("packed", "0", str(self.stage.inner)) as k:
-            source = self.at(w, b, w.value(f"mul i64 {k}, {self.stage.b.row_stride}", "distance"))
-            target = self.at(w, scratch, w.value(f"mul i64 {k}, {panel.width}", "distance"))
-            for place, width in panel.groups:
-                vector = self.load(w, self.at(w, source, place * stride), stride, width)
-                self.store(w, vector, self.at(w, target, place), 1, width)
+        """Copy the panel's part of b to scratch memory; where its columns lie in order, square by square."""
+        scratch, place, inner = w.argument("ptr noalias", "scratch"), self.stage.b, self.stage.inner
+        size = panel.groups[0][1] if place.row_stride == 1 != place.lane_stride else 1
+        whole = inner - inner % size
+        for name, first, last, step in (("square", 0, whole, size), ("packed", whole, inner, 1)):
+            if first == last:
+                continue
+            with w.loop(name, str(first), str(last), step) as k:
+                source = self.at(w, b, w.value(f"mul i64 {k}, {place.row_stride}", "distance"))
+                target = self.at(w, scratch, w.value(f"mul i64 {k}, {panel.width}", "distance"))
+                for width, alike in groupby(panel.groups, key=lambda group: group[1]):
+                    columns = [column for column, _ in alike]
+                    with w.loop(f"{name}.{width}", str(columns[0]), str(columns[-1] + width), width) as column:
+                        begin = self.at(w, source, w.value(f"mul i64 {column}, {place.lane_stride}", "distance"))
+                        end = self.at(w, target, column)
+                        for j in range(0, step, width):
+                            self.move(w, self.at(w, begin, j), self.at(w, end, j * panel.width), panel, width, step > 1)
         return scratch
+
+    def move(self, w: Lines, source: str, target: str, panel: Panel, width: int, square: bool) -> None:
+        """Copy a vector or a square of b."""
+        stride, wide = self.stage.b.lane_stride, w.wide(width)
+        if square:
+            lines = [self.load(w, self.at(w, source, n * stride), 1, width) for n in range(width)]
+            vectors = wide.transposed(lines)
+        else:
+            vectors = [self.load(w, source, stride, width)]
+        for n, vector in enumerate(vectors):
+            at = self.at(w, target, n * panel.width)
+            w.line(f"store {wide.number} {vector}, ptr {at}, align {BYTES[self.element]}")
 
     def tile(
         self, w: Lines, panel: Panel, height: int, row: str, column: str, b: str, b_stride: int, name: str
     ) -> None:
-        """So many rows of a panel: sums that start from `start` or 0."""
-        stage = self.stage
-        cells = [(r, place, width) for r in range(height) for place, width in panel.groups]
-        begin = list(self.begin(w, cells, row, column))
+        """So many rows of a panel."""
+        stage, split = self.stage, self.stage.split
+        cells = [self.cell(w, width, row, column, (r, place)) for r in range(height) for place, width in panel.groups]
+        begin = []
+        for cell in cells:
+            cell.pointers = cells[0].pointers
+            cell.write(range(split))
+            given = stage.code[split][1:]
+            begin.append(cell.operand(*given) if given else cell.w.constant(0.0))
         a = self.place(w, stage.a, row, "0") if stage.a else None
-        entry = w.block
+        for cell, total in zip(cells, self.sums(w, panel, height, begin, a, b, b_stride, name), strict=True):
+            cell.values[split] = total
+            cell.write(range(split + 1, len(stage.code)))
+
+    def sums(
+        self, w: Lines, panel: Panel, height: int, begin: list[str], a: str | None, b: str, b_stride: int, name: str
+    ) -> list[str]:
+        """The sums of a tile, over the inner axis; few are taken in several copies, which are added up at the end."""
+        stage = self.stage
+        kinds = [w.wide(width).number for _ in range(height) for _, width in panel.groups]
+        zeros = [w.wide(width).constant(0.0) for _ in range(height) for _, width in panel.groups]
+        copies = max(1, min(CHAINS // len(begin), stage.inner // 2))
+        turns, left = divmod(stage.inner, copies)
         moving = [("a", a, stage.a.lane_stride)] if stage.a and a else []
         moving.append(("b", b, b_stride))
+        entry, count = w.block, range(len(begin))
         w.line(f"br label %{name}.inner")
         w.label(f"{name}.inner")
         head = len(w.lines)
-        k = f"%{name}.k"
-        sums = [f"%{name}.sum{n}" for n in range(len(cells))]
         pointers = {what: f"%{name}.{what}" for what, _, _ in moving}
-        vectors = [
-            self.load(w, self.at(w, pointers["b"], place), stage.b.lane_stride if not self.layout.packs else 1, width)
-            for place, width in panel.groups
+        after = [
+            self.step(w, panel, height, [f"%{name}.sum{copy}.{n}" for n in count], pointers, copy, b_stride)
+            for copy in range(copies)
         ]
-        after = []
-        for r in range(height):
-            if stage.a:
-                x = w.value(f"load {self.element}, ptr {self.at(w, pointers['a'], r * stage.a.row_stride)}", "x")
-                spread = {width: w.wide(width).broadcast(x) for _, width in panel.groups}
-            for g, (_, width) in enumerate(panel.groups):
-                kind, term = w.wide(width).number, vectors[g]
-                if stage.a:
-                    term = w.value(f"fmul contract {kind} {spread[width]}, {term}", "term")
-                after.append(w.value(f"fadd contract {kind} {sums[r * len(panel.groups) + g]}, {term}", "sum"))
-        w.line(f"{k}.next = add i64 {k}, 1")
+        w.line(f"%{name}.k.next = add i64 %{name}.k, 1")
         for what, _, stride in moving:
-            w.line(f"%{name}.{what}.next = getelementptr {self.element}, ptr %{name}.{what}, i64 {stride}")
-        w.line(f"%{name}.more = icmp slt i64 {k}.next, {stage.inner}")
+            w.line(f"%{name}.{what}.next = getelementptr {self.element}, ptr %{name}.{what}, i64 {stride * copies}")
+        w.line(f"%{name}.more = icmp slt i64 %{name}.k.next, {turns}")
         w.line(f"br i1 %{name}.more, label %{name}.inner, label %{name}.out")
-        phis = [f"{k} = phi i64 [0, %{entry}], [{k}.next, %{name}.inner]"]
+        phis = [f"%{name}.k = phi i64 [0, %{entry}], [%{name}.k.next, %{name}.inner]"]
         phis += [
             f"%{name}.{what} = phi ptr [{start}, %{entry}], [%{name}.{what}.next, %{name}.inner]"
             for what, start, _ in moving
         ]
         phis += [
-            f"{total} = phi {w.wide(width).number} [{start}, %{entry}], [{end}, %{name}.inner]"
-            for total, (_, _, width), start, end in zip(sums, cells, begin, after, strict=True)
+            f"%{name}.sum{copy}.{n} = phi {kinds[n]} [{(zeros if copy else begin)[n]}, %{entry}], "
+            f"[{after[copy][n]}, %{name}.inner]"
+            for copy in range(copies)
+            for n in count
         ]
         w.lines[head:head] = [f"  {phi}" for phi in phis]
         w.label(f"{name}.out")
-        c = self.place(w, stage.c, row, column)
-        for (r, place, width), total in zip(cells, after, strict=True):
-            at = self.at(w, c, r * stage.c.row_stride + place * stage.c.lane_stride)
-            self.store(w, total, at, stage.c.lane_stride, width)
+        pointers = {what: f"%{name}.{what}.next" for what, _, _ in moving}
+        for k in range(left):
+            after[k] = self.step(w, panel, height, after[k], pointers, k, b_stride)
+        while len(after) > 1:
+            *after, one, other = after
+            pairs = zip(kinds, one, other, strict=True)
+            after = [[w.value(f"fadd {kind} {x}, {y}", "sum") for kind, x, y in pairs], *after]
+        return after[0]
 
-    def begin(self, w: Lines, cells: list[tuple[int, int, int]], row: str, column: str) -> Iterator[str]:
-        """What the sums of a tile start from."""
-        start = self.stage.start
-        if start is None:
-            yield from ("zeroinitializer" if width > 1 else "0.0" for _, _, width in cells)
-            return
-        base = self.place(w, start, row, column)
-        known: dict[tuple[int, int], str] = {}
-        for r, place, width in cells:
-            at = r * start.row_stride + place * start.lane_stride
-            if (at, width) not in known:
-                known[at, width] = self.load(w, self.at(w, base, at), start.lane_stride, width)
-            yield known[at, width]
+    def step(
+        self, w: Lines, panel: Panel, height: int, sums: list[str], pointers: dict[str, str], k: int, b_stride: int
+    ) -> list[str]:
+        """The sums of a tile after what is k steps on along the inner axis."""
+        a, b, after = self.stage.a, self.at(w, pointers["b"], k * b_stride), []
+        stride = 1 if self.layout.packs else self.stage.b.lane_stride
+        vectors = [self.load(w, self.at(w, b, place), stride, width) for place, width in panel.groups]
+        for r in range(height):
+            if a:
+                at = self.at(w, pointers["a"], k * a.lane_stride + r * a.row_stride)
+                x = w.value(f"load {self.element}, ptr {at}", "x")
+                spread = {width: w.wide(width).broadcast(x) for _, width in panel.groups}
+            for g, (_, width) in enumerate(panel.groups):
+                kind, term = w.wide(width).number, vectors[g]
+                if a:
+                    term = w.value(f"fmul contract {kind} {spread[width]}, {term}", "term")
+                after.append(w.value(f"fadd contract {kind} {sums[r * len(panel.groups) + g]}, {term}", "sum"))
+        return after
+
+    def cell(self, w: Lines, width: int, row: str, column: str, shift: tuple[int, int]) -> VectorCode:
+        """The code of one vector of a tile, so many rows and columns on from where the tile begins."""
+        code = VectorCode(self.layout, w.wide(width), "full", column)
+        code.row, code.shift = row, shift
+        return code

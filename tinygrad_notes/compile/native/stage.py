@@ -53,13 +53,15 @@ class Access(NamedTuple):
 
 @dataclass
 class Product:
-    """c = start + a · b, on matrices that lie in buffers by strides.
+    """a · b, on matrices that lie in buffers by strides, and what is computed of each number while it is in a register.
 
     Attributes:
         rows, lanes, inner: the shapes are (rows, inner) · (inner, lanes) → (rows, lanes); inner is at least 1.
-        a, b, c: where the matrices are; a row_stride leads to the next row of each, a lane_stride to the next column.
+        a, b: where the matrices are; a row_stride leads to the next row of each, a lane_stride to the next column.
             Without a, every number of it is 1: the columns of b are summed.
-        start: what the sums start from, of c's shape; 0 without. It may be c itself, of which a and b share nothing.
+        code: as of a `Stage`, for every number of the result, without gathers and totals. One entry is
+            `("product",)`, the number, or `("product", k)`, the number added to the earlier value k. What it stores
+            shares nothing with a and b.
     """
 
     rows: int
@@ -67,22 +69,20 @@ class Product:
     inner: int
     a: Access | None
     b: Access
-    c: Access
-    start: Access | None = None
-    code: tuple[tuple[Any, ...], ...] = ()
+    code: list[tuple[Any, ...]]
+
+    @property
+    def split(self) -> int:
+        """The place of the product among the entries."""
+        return [entry[0] for entry in self.code].index("product")
 
 
 def touched(stage: Stage | Product) -> Iterator[tuple[str, Access, int, int, bool]]:
     """What a stage touches: a description, where, the rows and lanes there are, and whether it is written."""
     if isinstance(stage, Product):
-        inner = stage.inner
         if stage.a:
-            yield "a", stage.a, stage.rows, inner, False
-        yield "b", stage.b, inner, stage.lanes, False
-        yield "c", stage.c, stage.rows, stage.lanes, True
-        if stage.start:
-            yield "start", stage.start, stage.rows, stage.lanes, False
-        return
+            yield "a", stage.a, stage.rows, stage.inner, False
+        yield "b", stage.b, stage.inner, stage.lanes, False
     for k, entry in enumerate(stage.code):
         place = access(entry)
         if place is None:
@@ -112,7 +112,17 @@ def operands(entry: tuple[Any, ...]) -> tuple[int, ...]:
     return entry[1:2] if entry[0] in ("store", "total") else entry[1:]
 
 
-SHAPES = {"load": 5, "gather": 3, "constant": 1, "store": 6, "total": 5}
+def remade(stage: Stage | Product) -> set[int]:
+    """The values that are written anew where they are used: constants, and loads of what the stage does not write."""
+    written = {place.buffer for entry in stage.code if entry[0] in ("store", "total") and (place := access(entry))}
+    return {
+        k
+        for k, entry in enumerate(stage.code)
+        if entry[0] == "constant" or (entry[0] == "load" and entry[1] not in written)
+    }
+
+
+SHAPES = {"load": 5, "gather": 3, "constant": 1, "store": 6, "total": 5, "product": 1}
 
 
 def check(stages: Sequence[Stage | Product], buffers: int) -> None:
@@ -124,7 +134,6 @@ def check(stages: Sequence[Stage | Product], buffers: int) -> None:
         if isinstance(stage, Product):
             for problem in _product_problems(stage, buffers, indices):
                 raise ValueError(f"stage {number}, {stage}: {problem}")
-            continue
         kinds: list[str | None] = []
         for k, entry in enumerate(stage.code):
             for problem in _problems(entry, kinds, buffers, indices):
@@ -135,16 +144,20 @@ def check(stages: Sequence[Stage | Product], buffers: int) -> None:
 def _product_problems(stage: Product, buffers: int, indices: set[int]) -> Iterator[str]:
     if not stage.rows or not stage.lanes or stage.inner < 1:
         yield f"{stage.rows} rows, {stage.lanes} lanes, {stage.inner} inside; expected at least 1 of each"
-    begin, end = stage.c.extent(stage.rows, stage.lanes)
-    for name, place, rows, lanes, _ in touched(stage):
+    kinds = [entry[0] for entry in stage.code]
+    if kinds.count("product") != 1 or "gather" in kinds or "total" in kinds:
+        yield "its code needs one product, and has neither gathers nor totals"
+    places = [(name, place, place.extent(rows, lanes), writes) for name, place, rows, lanes, writes in touched(stage)]
+    for name, place, (low, high), _ in places:
+        if name not in ("a", "b"):
+            continue
         if not 0 <= place.buffer < buffers:
             yield f"there is no buffer {place.buffer}; they are numbered from 0 to {buffers - 1}"
         if place.buffer in indices:
             yield f"buffer {place.buffer} holds a gather's indices, and nothing else can use it"
-        low, high = place.extent(rows, lanes)
-        own = name == "c" or (name == "start" and place == stage.c)
-        if place.buffer == stage.c.buffer and not own and low <= end and begin <= high:
-            yield f"{name} shares memory with c"
+        for _, stored, (begin, end), writes in places:
+            if writes and stored.buffer == place.buffer and low <= end and begin <= high:
+                yield f"{name} shares memory with what is stored"
 
 
 def _result(entry: tuple[Any, ...]) -> str | None:
@@ -158,7 +171,7 @@ def _problems(entry: tuple[Any, ...], kinds: list[str | None], buffers: int, ind
     if kind not in PRIMITIVES and kind not in SHAPES:
         yield f"no such primitive; expected one of {', '.join([*SHAPES, *PRIMITIVES])}"
     expected = len(PRIMITIVES[kind].takes) if kind in PRIMITIVES else SHAPES[kind]
-    if len(entry) - 1 != expected:
+    if len(entry) - 1 != expected and entry != ("product",):
         yield f"{len(entry) - 1} operands; expected {expected}"
     takes = PRIMITIVES[kind].takes if kind in PRIMITIVES else (NUMBER,)
     for operand, wanted in zip(operands(entry), takes, strict=False):

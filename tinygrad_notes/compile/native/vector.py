@@ -1,11 +1,11 @@
-"""A stage's code for one vector of lanes."""
+"""A stage's code for one vector of lanes, or a product's for one vector of a tile."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from .layout import Layout
+from .layout import CodeLayout
 from .lines import BYTES, Lines
 from .primitives import MASK, PRIMITIVES
 from .stage import Access, access
@@ -18,8 +18,10 @@ class VectorCode:
     `copy` tells vectors that are summed side by side apart.
     """
 
-    def __init__(self, layout: Layout, w: Lines, mode: str, lane: str | None = None, copy: int = 0) -> None:
+    def __init__(self, layout: CodeLayout, w: Lines, mode: str, lane: str | None = None, copy: int = 0) -> None:
         self.layout, self.w, self.mode, self.lane, self.copy = layout, w, mode, lane, copy
+        self.row: str | None = None
+        self.shift = 0, 0  # rows and lanes on from row and lane
         self.values: dict[int, str] = {}
         self.pointers: dict[Any, str] = {}
         self.lanes: list[tuple[str, str]] = []
@@ -30,20 +32,20 @@ class VectorCode:
     def write(self, entries: Iterable[int]) -> None:
         """Write these entries."""
         for k in entries:
-            entry = self.layout.stage.code[k]
+            entry = self.layout.code[k]
             self.w.stem = f"{'sum' if entry[0] == 'total' else entry[0]}.{k}"  # an argument is called total.<buffer>
             if entry[0] == "store":
                 self.store(k)
             elif entry[0] == "total":
                 self.total(k)
-            elif not self.layout.is_remade(k):
+            elif k not in self.layout.remade:
                 self.values[k] = self.compute(k)
                 if k in self.layout.crossing:
                     self.keep(k)
 
     def compute(self, k: int) -> str:
         """The value of an entry."""
-        entry = self.layout.stage.code[k]
+        entry = self.layout.code[k]
         if entry[0] in ("load", "gather"):
             return self.load(k) if entry[0] == "load" else self.gather(k)
         operands = [self.operand(a) for a in entry[1:]]
@@ -53,13 +55,13 @@ class VectorCode:
         """Value k, from wherever it is."""
         if k in self.values:
             return self.values[k]
-        entry, w = self.layout.stage.code[k], self.w
+        entry, w = self.layout.code[k], self.w
         if entry[0] == "constant":
             return w.constant(entry[1])
         stem, w.stem = w.stem, f"{'sum' if entry[0] == 'total' else entry[0]}.{k}"
-        value = self.load(k) if self.layout.is_remade(k) else self.fetch(k)
+        value = self.load(k) if k in self.layout.remade else self.fetch(k)
         w.stem = stem
-        if not (self.layout.is_remade(k) and entry[4] == 0):  # a broadcast folds into the instruction that uses it
+        if not (k in self.layout.remade and entry[4] == 0):  # a broadcast folds into the instruction that uses it
             self.values[k] = value
         return value
 
@@ -77,17 +79,19 @@ class VectorCode:
             base = self.buffer(table, place.buffer)
             for name, stride in zip(("row", "lane", "step"), place[2:], strict=True):
                 if stride:
-                    distance = lane if name == "lane" and lane else w.argument("i64", name)
+                    given = {"row": self.row, "lane": lane}.get(name)
+                    distance = given or w.argument("i64", name)
                     if stride != 1:
                         distance = w.value(f"mul i64 {distance}, {stride}", "distance")
                     base = w.value(f"getelementptr {w.element}, ptr {base}, i64 {distance}", "base")
             self.pointers[strides] = base
-        if not place.offset:
+        offset = place.offset + self.shift[0] * place.row_stride + self.shift[1] * place.lane_stride
+        if not offset:
             return self.pointers[strides]
-        if (strides, place.offset) not in self.pointers:
-            at = w.value(f"getelementptr {w.element}, ptr {self.pointers[strides]}, i64 {place.offset}", "at")
-            self.pointers[strides, place.offset] = at
-        return self.pointers[strides, place.offset]
+        if (strides, offset) not in self.pointers:
+            at = w.value(f"getelementptr {w.element}, ptr {self.pointers[strides]}, i64 {offset}", "at")
+            self.pointers[strides, offset] = at
+        return self.pointers[strides, offset]
 
     def lanes_of(self, k: int, table: str, place: Access) -> str:
         """Where adjacent lanes are loaded from or stored to: the buffer, or the slot that stands in for it."""
@@ -104,7 +108,7 @@ class VectorCode:
         A lane that is not is replaced by the last one.
         """
         if not self.lanes:
-            w, first, last = self.w, self.lane or self.w.argument("i64", "lane"), self.layout.stage.lanes - 1
+            w, first, last = self.w, self.lane or self.w.argument("i64", "lane"), self.layout.lanes - 1
             for place in range(w.width):
                 lane, there = w.value(f"add i64 {first}, {place}", "lane.at"), "true"
                 if not self.all_there:
@@ -113,15 +117,23 @@ class VectorCode:
                 self.lanes.append((lane, there))
         return self.lanes
 
+    def each_place(self, table: str, place: Access) -> list[str]:
+        """The address of each lane's element."""
+        if self.all_there:
+            offsets = [place.offset + k * place.lane_stride for k in range(self.w.width)]
+            return [self.pointer(table, place._replace(offset=offset)) for offset in offsets]
+        return [self.pointer(table, place, lane) for lane, _ in self.each_lane()]
+
     def each_target(self, table: str, place: Access) -> list[str]:
         """Where each lane is stored to; lanes that are not there go to a slot that nobody reads."""
-        targets = []
-        for lane, there in self.each_lane():
-            at = self.pointer(table, place, lane)
-            if there != "true":
-                at = self.w.value(f"select i1 {there}, ptr {at}, ptr {self.slot(self.layout.dump)}", "at")
-            targets.append(at)
-        return targets
+        targets = self.each_place(table, place)
+        if self.all_there:
+            return targets
+        dump = self.slot(self.layout.dump)
+        return [
+            self.w.value(f"select i1 {there}, ptr {at}, ptr {dump}", "at")
+            for at, (_, there) in zip(targets, self.each_lane(), strict=True)
+        ]
 
     # Slots
 
@@ -143,7 +155,7 @@ class VectorCode:
 
     def is_mask(self, k: int) -> bool:
         """Whether value k is a mask; in a slot it stands as 0.0 and 1.0."""
-        kind = self.layout.stage.code[k][0]
+        kind = self.layout.code[k][0]
         return kind in PRIMITIVES and PRIMITIVES[kind].result == MASK
 
     def keep(self, k: int) -> None:
@@ -162,19 +174,18 @@ class VectorCode:
 
     def load(self, k: int) -> str:
         """The value of a load."""
-        w, place = self.w, access(self.layout.stage.code[k])
+        w, place = self.w, access(self.layout.code[k])
         assert place is not None
         if place.lane_stride == 0 or w.width == 1:
             return w.broadcast(w.value(f"load {w.element}, ptr {self.pointer('buffer', place)}"))
         if place.lane_stride == 1:
             return w.value(f"load {w.number}, ptr {self.lanes_of(k, 'buffer', place)}, {self.loose}")
-        addresses = [self.pointer("buffer", place, lane) for lane, _ in self.each_lane()]
-        return w.join([w.value(f"load {w.element}, ptr {at}") for at in addresses])
+        return w.join([w.value(f"load {w.element}, ptr {at}") for at in self.each_place("buffer", place)])
 
     def gather(self, k: int) -> str:
         """The value of a gather. An index beyond the buffer, which `bind` refuses, becomes that of its last element."""
         w = self.w
-        _, buffer, index_buffer, offset = self.layout.stage.code[k]
+        _, buffer, index_buffer, offset = self.layout.code[k]
         size, parts = w.argument("i64", f"size{buffer}"), []
         last = w.value(f"sub i64 {size}, 1", "last")
         for lane, _ in self.each_lane():
@@ -189,7 +200,7 @@ class VectorCode:
 
     def store(self, k: int) -> None:
         """Write a store."""
-        entry, w = self.layout.stage.code[k], self.w
+        entry, w = self.layout.code[k], self.w
         place, value = access(entry), self.operand(entry[1])
         assert place is not None
         if place.lane_stride == 0 or w.width == 1:
@@ -202,8 +213,8 @@ class VectorCode:
 
     def total(self, k: int) -> None:
         """Add to a sum over lanes, which stands in a slot, or to a sum over rows, which stands in the buffer."""
-        w, value = self.w, self.operand(self.layout.stage.code[k][1])
-        place = access(self.layout.stage.code[k])
+        w, value = self.w, self.operand(self.layout.code[k][1])
+        place = access(self.layout.code[k])
         assert place is not None
         if self.layout.direct:
             w.line(f"store {w.element} {w.total(value)}, ptr {self.pointer('total', place)}")
