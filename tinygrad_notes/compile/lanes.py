@@ -213,14 +213,16 @@ class LaneProgram(StageProgram):
     def _assembly(self, i: int, uses: dict[int, list[int]]) -> int:
         """Plan how an array is put together from its parts; when it is complete."""
         buffer, base = self.base[i]
+        parts = self.tape.assembled[self.tape.rows[i][1]].parts
         at: dict[int, list[int]] = defaultdict(list)
-        for where, row in self.tape.assembled[self.tape.rows[i][1]].parts:
+        for where, row in parts:
             if isinstance(where, int):
                 at[where].append(self.same[row])
+        alone = len(parts) == sum(map(len, at.values()))  # nothing is added to the numbers afterwards
         ready = 0
         for offset in range(self._lanes(i)):
             rows = at.get(offset, [])
-            if len(rows) == 1 and self._is_sum(rows[0]) and rows[0] not in self.place:
+            if alone and len(rows) == 1 and self._is_sum(rows[0]) and rows[0] not in self.place:
                 self.place[rows[0]] = (buffer, base + offset)
                 ready = max(ready, self.ready[rows[0]])
             else:
@@ -232,7 +234,7 @@ class LaneProgram(StageProgram):
                     if r in self.time and r not in self.place:
                         self.place[r] = self._reserve(self.kept, 1)
                 ready = max(ready, time + 1)
-        for where, part in self.tape.assembled[self.tape.rows[i][1]].parts:
+        for where, part in parts:
             if isinstance(where, int):
                 continue
             row = self.same[part]
