@@ -25,8 +25,12 @@ _ON_BOOLEANS = {"bitwise_and": ops.logical_and, "bitwise_or": ops.logical_or, "i
 _REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logaddexp": "logsumexp"}
 
 
+class NoOpError(TypeError):
+    """A function of NumPy that no op of this package stands for."""
+
+
 def _no(what: str, instead: str = "use the op of this package, or .data for the plain array") -> NoReturn:
-    raise TypeError(f"{what} does not take a Value or Tensor: {instead}.")
+    raise NoOpError(f"{what} does not take a Value or Tensor: {instead}.")
 
 
 def on_booleans(op: ops.Op, *args: Any) -> Any:

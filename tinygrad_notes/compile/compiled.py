@@ -22,7 +22,7 @@ from .capture import Captures, Randomness, guards, reach
 from .debug import DebugPlan
 from .plan import Plan, make_plan
 from .tape import ELEMENT, DeclinedError, Tape
-from .trace import Traced, TraceError, tracing, user_line, wrap
+from .trace import Traced, TraceError, returned, tracing, user_line, wrap
 
 
 @dataclass
@@ -266,7 +266,7 @@ def _output(tape: Tape, y: Any, roots: list[int]) -> Output:
     """Where a leaf of the result comes from; appends what the program has to return."""
     if not isinstance(y, Traced):
         if not (is_node(y) or isinstance(y, np.ndarray)):
-            return Output(None, plain=y)
+            return Output(None, plain=returned(y))
         assert tape.capture is not None
         y = wrap(tape, tape.capture(y))
     if y.tape is not tape:

@@ -316,9 +316,8 @@ class Tape:
         except (ValueError, TypeError, IndexError) as error:
             if isinstance(error, ops.OpError):
                 raise
-            raise op.complaint(
-                error, [_Shown(s, self.dtype(a)) for s, a in zip(shapes, args, strict=True)], params
-            ) from error
+            shown = [np.broadcast_to(np.zeros((), self.dtype(a)), s) for s, a in zip(shapes, args, strict=True)]
+            raise op.complaint(error, shown, params) from error
 
 
 _RESULTS: dict[Any, np.dtype[Any]] = {}
@@ -344,13 +343,6 @@ class _Closed(dict[tuple[int, ...], int]):
             "compile: a traced value was used after the function had returned; it was kept in a global, an attribute "
             "or a closure. Return it from the compiled function instead."
         )
-
-
-class _Shown(NamedTuple):
-    """How an error shows a traced array: by its shape and dtype."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
 
 
 def _hashable(x: Any) -> Any:

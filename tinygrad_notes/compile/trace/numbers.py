@@ -97,9 +97,8 @@ for _name, _op in COMPARISONS.items():
     setattr(Symbol, f"__{_name}__", getattr(Tensor, f"__{_name}__"))
 for _name, _op in UNARY.items():
     setattr(Number, f"__{_name}__", _unary(_op))
-for _name, _op in {"and": ops.logical_and, "or": ops.logical_or}.items():
-    setattr(Number, f"__{_name}__", lambda a, b, _op=_op: _op(a, b))
-    setattr(Number, f"__r{_name}__", lambda a, b, _op=_op: _op(b, a))
+for _name in ("__and__", "__rand__", "__or__", "__ror__", "__invert__"):
+    setattr(Number, _name, getattr(Tensor, _name))
 
 
 def _add_method(op: Op) -> None:
@@ -114,4 +113,3 @@ def _add_method(op: Op) -> None:
 
 
 ops.for_each_row(_add_method)
-setattr(Number, "__invert__", lambda a: ops.logical_not(a))  # noqa: B010, PLW0108  # a method; NumPy's operator for logic
