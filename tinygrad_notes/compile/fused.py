@@ -32,6 +32,7 @@ class Kernel:
     Attributes:
         rows: the rows of the chain, in order.
         sums: rows that sum one of them, along axes.
+        dtype: of the numbers; None while there are only constants.
     """
 
     def __init__(self, tape: Tape, shape: tuple[int, ...]) -> None:
@@ -39,6 +40,7 @@ class Kernel:
         self.rows: list[int] = []
         self.sums: list[int] = []
         self.members: set[int] = set()
+        self.dtype: Any = None
 
     def add(self, i: int) -> None:
         """Append a row."""
@@ -117,12 +119,14 @@ class Kernel:
         for i in self.rows:
             op, _ = self.tape.operation(self.tape.rows[i][0])
             values[i] = put((op.name, *(value(a) for a in self.tape.rows[i][1:])))
-        code += [("store", values[i], buffer(i), 0, lanes, 1, 0) for i in stored]
+        for i in stored:
+            is_mask = self.tape.dtype(i).kind == "b"
+            code.append(("store", put(("number", values[i])) if is_mask else values[i], buffer(i), 0, lanes, 1, 0))
         for i in self.sums:
             strides = self.sum_strides(i)
             assert strides is not None
             code.append(("total", values[self.tape.rows[i][1]], buffer(i), 0, *strides))
-        dtype: Any = self.tape.dtype(self.rows[0]).name if self.tape.dtype(self.rows[0]).kind == "f" else "float64"
+        dtype: Any = "float64" if self.dtype is None else self.dtype.name
         return build([Stage(lanes=lanes, rows=rows, code=code)], len(buffers), dtype), buffers
 
 
@@ -173,38 +177,32 @@ class FusedProgram(ArrayProgram):
         op, params = tape.operation(code)
         if op.name == "sum":
             kernel = self.open.get(tape.shape(args[0]))
-            if (
-                kernel is None
-                or args[0] not in kernel.members
-                or kernel.sum_strides(i) is None
-                or params.get("keepdims")
-            ):
+            if kernel is None or args[0] not in kernel.members or tape.dtype(i) != kernel.dtype:
+                return False
+            if kernel.sum_strides(i) is None or params.get("keepdims"):
                 return False
             kernel.sums.append(i)
             return True
         shape = tape.shape(i)
         if op.name not in COMPUTED or params or math.prod(shape) < LEAST:
             return False
-        floating = {tape.dtype(a) for a in args if not tape.is_constant(a) and tape.dtype(a).kind != "b"}
+        floating = {tape.dtype(a) for a in (i, *args) if not tape.is_constant(a) and tape.dtype(a).kind != "b"}
         if len(floating) > 1 or not all(d in (np.float64, np.float32) for d in floating):
             return False
         kernel = self.open.get(shape)
         own = kernel.members if kernel is not None else set()
         self._close(k, [a for a in args if a not in own])
         kernel = self.open.get(shape) or Kernel(tape, shape)
-        if kernel.rows and floating and self._dtype(kernel) not in (None, *floating):
+        if floating and kernel.dtype not in (None, *floating):
             return False
         for a in args:
             fits = a in kernel.members or tape.is_constant(a)
             if not fits and (tape.dtype(a).kind == "b" or self._argument(kernel, a) is None):
                 return False
         kernel.add(i)
+        kernel.dtype = floating.pop() if floating else kernel.dtype
         self.open[shape] = kernel
         return True
-
-    def _dtype(self, kernel: Any) -> Any:
-        found = {self.tape.dtype(i) for i in kernel.rows} - {np.dtype(bool)}
-        return found.pop() if found else None
 
     def _argument(self, kernel: Any, a: int) -> tuple[Any, tuple[int, int]] | None:
         """The memory and the strides of an argument of a chain; None if it does not lie as the loop reads."""
@@ -230,10 +228,8 @@ class FusedProgram(ArrayProgram):
         self.instructions += len(inside)
         size = math.prod(kernel.shape)
         self.flops += size * len(inside)
-        masks = [i for i in stored if tape.dtype(i).kind == "b"]
-        native, keys = kernel.compile(lambda a: self._argument(kernel, a), [i for i in stored if i not in masks])
-        if masks:
-            raise NotImplementedError
+        native, keys = kernel.compile(lambda a: self._argument(kernel, a), stored)
+        masks = []
         arrays, moving, given = [], [], []
         for place, key in enumerate(keys):
             if key in inside:
@@ -246,11 +242,14 @@ class FusedProgram(ArrayProgram):
             if held is None:
                 moving.append(place)
                 given.append(self.names[key])
+            elif held.dtype.kind == "b":  # native code writes numbers
+                held = np.zeros(held.shape, kernel.dtype)
+                masks.append(f"{self.names[key]}[...] = {self._bind('m', held)}")
             arrays.append(np.zeros(tape.shape(key), tape.dtype(key)) if held is None else held)
         call = self._bind("kernel", bound(native, arrays, moving))
         for i in kernel.rows:
             self.lines.append(f"#   {self._described(i, inside)}")
-        self.lines.append(f"{call}({', '.join(given)})")
+        self.lines += [f"{call}({', '.join(given)})", *masks]
         for i in kernel.sums:
             if not tape.shape(i):
                 self._define(i, f"{self.names[i]}.item()")
