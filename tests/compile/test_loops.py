@@ -329,7 +329,7 @@ def test_donated_arrays_that_share_memory_are_refused(name: str, backend: str) -
     step([interleaved[::2], interleaved[1::2]], np.ones(2))  # which share none
     assert interleaved.tolist() == [0, 2, 4, 4, 8, 6]
     p[0] = np.broadcast_to(1.0, p[0].shape)
-    with pytest.raises(ValueError, match="donate: an array .* is read-only"):
+    with pytest.raises(ValueError, match=r"donate: an array .* is read-only"):
         step(p, np.ones(x.shape))
 
 

@@ -382,7 +382,7 @@ class ArrayProgram:
         tape, returned, named = self.tape, self.placing.returned, {}
         for k, r in enumerate(self.roots):
             if k not in returned:
-                kind = "bool" if tape.dtype(r).kind == "b" else "float"
+                kind = {"b": "bool", "i": "int", "u": "int"}.get(tape.dtype(r).kind, "float")
                 plain = tape.rows[r][0] == CONSTANT
                 named[k] = self.names[r] if plain else f"{kind}({self.names[r]})"
             else:

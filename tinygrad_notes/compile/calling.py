@@ -11,7 +11,7 @@ import linecache
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Numbers:
     """An input: the plain numbers in one argument, as one array."""
 
     argument: int
+    plain: ClassVar[type] = float
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def apart(arrays: Sequence[Any], donated: Sequence[int], fresh: set[int]) -> Non
     for place in donated:
         x = arrays[place]
         others = [a for k, a in enumerate(arrays) if k != place]
-        shared = any(np.may_share_memory(x, a, max_work=1000) for a in others)
+        shared = any(np.shares_memory(x, a) for a in others)
         if shared or not x.flags.writeable:
             why = "shares memory with another array among the arguments" if shared else "is read-only"
             raise ValueError(

@@ -138,7 +138,7 @@ def _symbol(tape: Tape, index: int) -> Any:
 
 def _power(tape: Tape, args: Sequence[int], given: Sequence[Any]) -> Any:
     """Small whole powers by multiplication."""
-    if tape.is_constant(args[1]):
+    if tape.is_constant(args[1]) and given[0].dtype.kind == "f":
         x, n = given[0], float(tape.number(args[1]))
         if n in (1.0, 2.0, 3.0, 4.0):
             square = x * x if n > 1 else x

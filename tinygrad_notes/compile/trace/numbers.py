@@ -9,7 +9,8 @@ from ... import ops
 from ...ops import Op
 from ...ops.arithmetic import BINARY, COMPARISONS, UNARY
 from ...tensor import Tensor
-from ..tape import BOOLEAN, BOOLEAN_OPS, code_of
+from ..inference import BOOLEAN
+from ..tape import BOOLEAN_OPS, code_of
 from .symbol import Number, Symbol
 
 

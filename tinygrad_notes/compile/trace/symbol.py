@@ -14,7 +14,8 @@ from ...ops import Op, shape_of
 from ...ops.namespaces import is_number
 from ...tensor import Tensor
 from ...value import Value
-from ..tape import ALIAS, BOOLEAN, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, SAMPLE, Pull, Tape
+from ..inference import BOOLEAN
+from ..tape import ALIAS, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, SAMPLE, Pull, Tape
 from .refusals import CHOOSE, StandIn, TraceError, no_number, refuse, user_line
 from .refused import Refusing
 from .thread import current
@@ -300,13 +301,15 @@ def constant(tape: Tape, x: Any) -> Any:
 
 
 def _is_number(dtype: np.dtype[Any]) -> bool:
-    """Whether an element of such an array may be traced as a float: integers become one without a loss."""
+    """Whether elements of such an array are traced as numbers, of which loops can be rolled up."""
     return dtype == np.float64 or dtype.kind in "iub"
 
 
-def _element(tape: Tape, array: int, offset: int) -> Number:
+def _element(tape: Tape, array: int, offset: int) -> Any:
     """One number of an input, an alias or a gradient."""
     key = (ELEMENT, array, offset)
+    if array in tape.dtypes:
+        return wrap(tape, tape.row(key, (), tape.dtype(array)))
     index = tape.known.get(key)
     if index is None:
         index = tape.known[key] = len(tape.rows)
