@@ -95,6 +95,8 @@ def test_numbers_of_python_take_the_dtype_of_arrays() -> None:
     x, y = np.array([1.0, 2.0], np.float32), np.array([1.0, 2.0])
     same(lambda x, a: (x * a, x * (2 * a + 1), x * tn.exp(a), x + tn.where(a > 1, a, 0.0), x / a), x, 2.0)
     same(lambda x, y: (x * y[1], x * tn.sum(y)), x, y)  # those of NumPy do not
+    same(lambda x, a: x * a, x, np.float64(2.0))
+    same(lambda x, a: x * a, x, np.float32(2.0))
     same(tn.value_and_grad(lambda x, a: tn.sum(x * a), argnums=(0, 1)), x, 2.0)
     same(lambda x, a: x * tn.grad(lambda b: b**3)(a), x, 2.0)
     same(tn.value_and_grad(lambda p, x: tn.sum((p["w"] * x + p["b"]) ** 2)), {"w": 2.0, "b": 0.5}, x)
@@ -114,6 +116,19 @@ def test_maps(samples: int, dtype: str) -> None:
     same(tn.vmap(lambda v: (v, v * 2, v > 1, v / 2)), x)
     same(tn.vmap(lambda v: v * 2 + v[0]), x.repeat(2).reshape(-1, 2))
     same(tn.vmap(lambda v: 2.5 * v[0] + v[1]), x.repeat(2).reshape(-1, 2))
+
+
+@pytest.mark.parametrize("samples", [5, 70])
+def test_maps_that_depend_on_no_sample(samples: int) -> None:
+    x, w = np.ones((samples, 2)), np.array([1.0, 2.0, 3.0])
+    same(tn.vmap(lambda v, w: (w, w * 2, tn.sum(w)), in_axes=(0, None)), x, w)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gradients_by_the_samples_of_a_map(backend: str) -> None:
+    x = np.random.default_rng(0).normal(size=(70, 3))
+    f = tn.vmap(tn.grad(lambda v: tn.sum(v * v * v[0])))
+    np.testing.assert_allclose(compile(f, backend=backend)(x), f(x), rtol=1e-12)
 
 
 @pytest.mark.parametrize("samples", [5, 70])

@@ -10,8 +10,8 @@ import itertools
 import linecache
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,10 +26,10 @@ _counter = itertools.count()
 
 @dataclass(frozen=True)
 class Numbers:
-    """An input: the plain numbers in one argument, as one array."""
+    """An input: the plain numbers in one argument, as one array; `plain` is None where NumPy's have a say."""
 
     argument: int
-    plain: ClassVar[type] = float
+    plain: type | None = field(default=float, compare=False)
 
 
 @dataclass(frozen=True)

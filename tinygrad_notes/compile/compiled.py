@@ -57,7 +57,7 @@ class Compiled:
     """
 
     def __init__(self, f: Callable[..., Any], **options: Any) -> None:
-        functools.update_wrapper(self, f)
+        functools.update_wrapper(self, f, updated=())
         self.f, self.options = f, options
         self.stats = Stats()
         self._calls: list[Callable[[tuple[Any, ...]], Any]] = []
@@ -212,7 +212,8 @@ class Compiled:
                 continue
             leaves = tree_leaves(arg)
             count = sum(map(_is_plain, leaves))
-            numbers = tape.input(Numbers(k), (count,), np.dtype(float)) if count else -1
+            plain = None if any(isinstance(x, np.generic) and not isinstance(x, np.float32) for x in leaves) else float
+            numbers = tape.input(Numbers(k, plain), (count,), np.dtype(float)) if count else -1
             symbols: list[Any] = []
             at = 0
             for x in leaves:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..ops import Op, shape_of
 from ..ops.namespaces import numpy_reading
-
-if TYPE_CHECKING:
-    from .tape import Tape
 
 BOOLEAN = np.dtype(bool)
 FLOAT64 = np.dtype(np.float64)
@@ -23,7 +20,7 @@ _RESULTS: dict[Any, np.dtype[Any]] = {}
 """The dtype of the result of an elementwise op, by the dtypes of its arguments and the types of its numbers."""
 
 
-def infer(tape: Tape, op: Op, args: Sequence[int], params: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def infer(tape: Any, op: Op, args: Sequence[int], params: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """The shape and dtype of an op's result on rows; refused as the op itself would refuse it."""
     shapes = [tape.shape(a) for a in args]
     kinds = _kinds(tape, args)
@@ -62,7 +59,7 @@ def infer(tape: Tape, op: Op, args: Sequence[int], params: dict[str, Any]) -> tu
         raise op.complaint(error, shown, params) from error
 
 
-def _kinds(tape: Tape, args: Sequence[int]) -> tuple[Any, ...]:
+def _kinds(tape: Any, args: Sequence[int]) -> tuple[Any, ...]:
     """The dtype of each argument; of a constant, and where it matters, the type of what Python has there."""
     mixed = any(tape.dtypes.get(a, BOOLEAN) is not BOOLEAN for a in args)
     kinds: list[Any] = []

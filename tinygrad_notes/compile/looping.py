@@ -120,6 +120,8 @@ class _Body:
         feedback = [(k, State(k)) for k in range(len(loop.results))]
         self.plan = make(loop.body, roots, options, feedback=feedback, stacked=len(loop.outputs))
         self.native = hasattr(self.plan, "loop")
+        # Whole numbers of Python are computed as floats, but for those that meet whole numbers of NumPy.
+        self.counts = any(dtype.kind in "iu" for dtype in loop.body.dtypes.values())
 
     def run(self, arguments: Sequence[Any]) -> list[Any]:
         """The last states and the stacked outputs, given the loop's arguments."""
@@ -143,8 +145,9 @@ class _Body:
         for step in range(loop.steps):
             parts = [s[step] for s in slices]
             results = plan.run([np.asarray(_argument(i, states, parts, outers)) for i in plan.inputs])
-            # Whole numbers of Python are computed as floats, but for those that meet whole numbers of NumPy.
-            states = [_whole(y) if kind.plain is int else y for y, kind in zip(results, loop.kinds, strict=False)]
+            states = list(results[:n])
+            if self.counts:
+                states = [_whole(y) if kind.plain is int else y for y, kind in zip(states, loop.kinds, strict=True)]
             for column, y in zip(outputs, results[n:], strict=True):
                 column.append(y)
         return [*states, *map(np.array, outputs)]

@@ -131,7 +131,7 @@ class Traced(Refusing):
             if target not in places:
                 places[target] = len(pull.targets)
                 pull.targets.append(target)
-            return tape.row((COTANGENT, number, places[target]), tape.shape(target), tape.dtype(target))
+            return tape.row((COTANGENT, number, places[target]), tape.shape(target), tape.array_dtype(target))
 
         found = []
         for x in targets:
