@@ -166,6 +166,19 @@ def test_the_gradient_of_a_captured_node(node: Any) -> None:
     node.zero_grad()
 
 
+def test_an_optimiser_in_a_compiled_function() -> None:
+    w = tn.Tensor([1.0, 2.0])
+    tn.sum(w * w).backward()
+    sgd, before = tn.optim.SGD([w], lr=0.1), (w.data, w.grad)
+    for use in (sgd.step, sgd.zero_grad, w.zero_grad):
+        with pytest.raises(TraceError, match=r"assigned to the (data|grad) of Tensor"):
+            compile(lambda x, use=use: (use(), tn.sum(w * x))[1])(2.0)
+    assert w.data is before[0]
+    assert w.grad is before[1]
+    sgd.step()
+    assert w.data.tolist() == [0.8, 1.6]
+
+
 def test_shapes_in_errors_are_those_of_arrays() -> None:
     with pytest.raises(ValueError, match=r"add: given array \(3,\) of float64 and array \(4,\) of int64"):
         compile(lambda a, b: a + b)(np.ones(3), np.ones(4, int))

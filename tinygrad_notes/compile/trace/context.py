@@ -47,9 +47,17 @@ class _Noticed:
         return wrap(tape, enter(tape, node)).detach()
 
     def __set__(self, node: Any, value: Any) -> None:
-        if current() is not None and not is_ours(sys._getframe(1)):
+        if current() is not None and not (is_ours(sys._getframe(1)) and self._is_new(node)):
             refuse_assignment(node, self.name)
         self.slot.__set__(node, value)
+
+    def _is_new(self, node: Any) -> bool:
+        """Whether a node is being made; what was there before an optimiser changes, too."""
+        try:
+            self.slot.__get__(node)
+        except AttributeError:
+            return True
+        return False
 
 
 _NOTICED = (_Noticed("data"), _Noticed("grad"))

@@ -49,14 +49,14 @@ class Refusing(NumPyProtocol):
             refuse(f"an in-place operator or out= of np.{ufunc.__name__} with a traced value", IN_PLACE)
         try:
             return super().__array_ufunc__(ufunc, method, *inputs, **options)
-        except NoOpError:
-            refuse(f"np.{ufunc.__name__} of a traced value", NO_OP)
+        except NoOpError as error:
+            refuse(f"{error.what} of a traced value", NO_OP)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         try:
             return super().__array_function__(function, types, args, kwargs)
-        except NoOpError:
-            refuse(f"np.{function.__name__} of a traced value", NO_OP)
+        except NoOpError as error:
+            refuse(f"{error.what} of a traced value", NO_OP)
 
     item = no_number("item() of a traced value", PLAIN)
     tolist = no_number("tolist() of a traced value", PLAIN)
