@@ -55,7 +55,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "choices": lambda x: (tn.where(x > 1, x, x + 1), tn.where(x > 1, 1, 0), tn.where(x > 1, 1.0, 0.0)),
     "extremes": lambda x: (tn.maximum(x, 2), tn.max(x), tn.min(x), tn.argmax(x)),
     "sums": lambda x: (tn.sum(x), tn.mean(x), tn.sum(x > 1), tn.cumulative_sum(x, axis=0)),
-    "masks": lambda x: (x > 1, tn.logical_not(x > 1), (x > 1) * x),
+    "masks": lambda x: (x > 1, tn.logical_not(x > 1), (x > 1) * x, tn.square(x > 1)),
     "moves": lambda x: (x[::-1], x.T, tn.reshape(x, shape=(3, 1)), tn.concat([x, x])),
     "functions": lambda x: (tn.exp(x), tn.tanh(x) * x),
     "arrays outside": lambda x: x * OUTSIDE,
@@ -86,6 +86,7 @@ def test_elements(dtype: str) -> None:
 def test_elements_that_are_truth_values() -> None:
     f = lambda m, x: (tn.where(m[0], x, -x), m[1], tn.stack([m[1], m[0]]), m[0] * 2)  # noqa: E731
     for backend in BACKENDS:
+        assert compile(lambda m: abs(m[-1]), backend=backend)(np.array([True, False])) == 0.0
         found = compile(f, backend=backend)(np.array([True, False]), 3.0)
         assert (found[0], found[1], found[2].tolist(), found[3]) == (3.0, False, [False, True], 2.0)
         assert found[2].dtype == bool

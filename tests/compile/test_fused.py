@@ -22,6 +22,9 @@ CHAINS: dict[str, Callable[[Any], Any]] = {
     "a mask that is used again": lambda x: tn.where((x > 0.5)[::-1], x * 2.0, tn.sin(x)),
     "a mask of another shape": lambda x: tn.where(tn.reshape(x > 0.5, shape=(-1,)), 1.0, tn.reshape(x, shape=(-1,))),
     "whole numbers": lambda x: (tn.where(x > 0.5, 2, 1), tn.exp(x) * tn.where(x > 0.5, 2, 1)),
+    "two dtypes": lambda x: (tn.relu(x > 0.5) - 2.5 * x, 2 - tn.relu(x > 0.5)),
+    "logic of numbers": lambda x: (tn.logical_or(x, x > 2), tn.logical_not(x), tn.minimum(x > 0.5, x), tn.exp(x)),
+    "sums of masks": lambda x: ((x > 0.5) + (x > 0.2)) * x,
     "a count": lambda x: ((x > 0.5) + 1) * x,
 }
 

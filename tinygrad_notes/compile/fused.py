@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops
 from .arrays import ArrayProgram
-from .entries import COMPUTED
+from .entries import COMPUTED, Code
 from .lower import lower
 from .native import Stage, build
+from .native.primitives import NUMBER, PRIMITIVES
 from .tape import CONSTANT, INPUT, Tape
 
 LEAST = 512
@@ -89,8 +91,7 @@ class Kernel:
         Returns:
             The code, and the key of each of its buffers: of an argument, or the row that is stored or summed.
         """
-        code: list[tuple[Any, ...]] = []
-        known: dict[Any, int] = {}
+        code = Code()
         buffers: list[Any] = []
         values: dict[int, int] = {}
         rows, lanes = self.grid()
@@ -100,34 +101,29 @@ class Kernel:
                 buffers.append(key)
             return buffers.index(key)
 
-        def put(entry: tuple[Any, ...]) -> int:
-            if entry not in known:
-                known[entry] = len(code)
-                code.append(entry)
-            return known[entry]
-
         def value(a: int) -> int:
             if a in values:
                 return values[a]
             if self.tape.rows[a][0] == CONSTANT:
-                return put(("constant", float(self.tape.number(a))))
+                return code.entry("constant", float(self.tape.number(a)))
             found = arguments(a)
             assert found is not None
             key, (row_stride, lane_stride) = found
-            return put(("load", buffer(key), 0, row_stride, lane_stride, 0))
+            return code.entry("load", buffer(key), 0, row_stride, lane_stride, 0)
 
         for i in self.rows:
-            op, _ = self.tape.operation(self.tape.rows[i][0])
-            values[i] = put((op.name, *(value(a) for a in self.tape.rows[i][1:])))
+            operation, *args = self.tape.rows[i]
+            name = self.tape.operation(operation)[0].name
+            takes = zip(args, PRIMITIVES[name].takes, strict=True)
+            values[i] = code.entry(name, *(code.as_kind(value(a), kind) for a, kind in takes))
         for i in stored:
-            is_mask = self.tape.dtype(i).kind == "b"
-            code.append(("store", put(("number", values[i])) if is_mask else values[i], buffer(i), 0, lanes, 1, 0))
+            code.put("store", code.as_kind(values[i], NUMBER), buffer(i), 0, lanes, 1, 0)
         for i in self.sums:
             strides = self.sum_strides(i)
             assert strides is not None
-            code.append(("total", values[self.tape.rows[i][1]], buffer(i), 0, *strides))
+            code.put("total", values[self.tape.rows[i][1]], buffer(i), 0, *strides)
         dtype: Any = "float64" if self.dtype is None else self.dtype.name
-        return build([Stage(lanes=lanes, rows=rows, code=code)], len(buffers), dtype), buffers
+        return build([Stage(lanes=lanes, rows=rows, code=code.entries)], len(buffers), dtype), buffers
 
 
 def bound(native: Any, arrays: Sequence[np.ndarray[Any, Any]], moving: Sequence[int]) -> Callable[..., None]:
@@ -177,14 +173,16 @@ class FusedProgram(ArrayProgram):
         op, params = tape.operation(code)
         if op.name == "sum":
             kernel = self.open.get(tape.shape(args[0]))
-            if kernel is None or args[0] not in kernel.members or tape.dtype(i) != kernel.dtype:
+            if kernel is None or args[0] not in kernel.members or kernel.sum_strides(i) is None:
                 return False
-            if kernel.sum_strides(i) is None or params.get("keepdims"):
+            if params.get("keepdims") or kernel.dtype is None or tape.dtype(i) != kernel.dtype:
                 return False
             kernel.sums.append(i)
             return True
         shape = tape.shape(i)
         if op.name not in COMPUTED or params or math.prod(shape) < LEAST:
+            return False
+        if op is ops.add and tape.dtype(i).kind == "b":  # which NumPy does as it does `or`
             return False
         floating = {tape.dtype(a) for a in (i, *args) if not tape.is_constant(a) and tape.dtype(a).kind != "b"}
         if len(floating) > 1 or not all(d in (np.float64, np.float32) for d in floating):
@@ -193,7 +191,7 @@ class FusedProgram(ArrayProgram):
         own = kernel.members if kernel is not None else set()
         self._close(k, [a for a in args if a not in own])
         kernel = self.open.get(shape) or Kernel(tape, shape)
-        if floating and kernel.dtype not in (None, *floating):
+        if floating and kernel.dtype is not None and kernel.dtype not in floating:  # to NumPy, None is float64
             return False
         for a in args:
             fits = a in kernel.members or tape.is_constant(a)
