@@ -243,3 +243,18 @@ def test_states_of_every_kind(data: st.DataObject) -> None:
         return tn.scan(step, [kinds[n][0] for n in names], x)
 
     same(f, np.linspace(0, 1, steps))
+
+
+def test_truth_values_of_many_elements() -> None:
+    """They are computed again where they are used, which a long reduction of them would do without end."""
+    same(lambda x: (tn.max(x > 0), tn.min(x > 0), 2 - (x > 0), tn.logical_or(2 - (x > 0), x)), np.arange(600))
+
+
+def test_a_single_truth_value_beside_an_array_is_what_numpy_makes_of_it() -> None:
+    m, x = np.array([True, False, True]), np.array([1, 2, 3])
+    same(lambda m, x: (m[0] + m, m[1] * x, tn.minimum(m, m[0]), m[0] + x), m, x)
+
+
+def test_a_division_by_a_number_that_is_zero() -> None:
+    x = np.linspace(0, 1, 600)
+    same(lambda x: (1 / tn.sum(tn.exp(x) * 0.0), tn.sum(tn.exp(x)), tn.divide(1.0, tn.where(x[0] > 1, 1.0, 0.0))), x)

@@ -118,7 +118,8 @@ class _Expander:
         op, params = source.operation(code)
         if op.differentiable is False and not op.elementwise:
             raise DeclinedError(op.name)
-        if source.dtype(i) not in (np.float64, np.bool) and not op.elementwise:
+        counted = source.dtype(i) not in (np.float64, np.bool) or (source.dtype(i) == np.bool and op in SHARING)
+        if counted and not op.elementwise:
             raise DeclinedError(f"{op.name} of {source.dtype(i)}")
         given = [self.values[a] if op.elementwise else _boxed(self.values[a]).view(_Array) for a in args]
         function = getattr(objects, op.name)

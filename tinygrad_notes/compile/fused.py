@@ -250,7 +250,7 @@ class FusedProgram(ArrayProgram):
         self.lines += [f"{call}({', '.join(given)})", *masks]
         for i in kernel.sums:
             if not tape.shape(i):
-                self._define(i, f"{self.names[i]}.item()")
+                self._define(i, f"{self.names[i]}[0]")
                 del self.held[i]
         for i in (*kernel.rows, *kernel.sums):
             for root in {self.root_of[a] for a in tape.arguments(i)}:

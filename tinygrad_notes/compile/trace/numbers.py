@@ -62,7 +62,7 @@ def _binary(op: Op, reverse: bool = False) -> Callable[[Number, Any], Any]:
     def record(a: Number, b: Any) -> Any:
         tape = a.tape
         kind = b.__class__
-        if tape.dtypes and not is_truth:
+        if tape.dtypes and not is_truth and kind is not Symbol:  # by an array NumPy decides
             a, b = _counted(a), _counted(b)
         if kind is Number:
             if b.tape is not tape or tape.folding or tape.line is not None:  # refused there, simplified, or noted
