@@ -25,8 +25,24 @@ _ON_BOOLEANS = {"bitwise_and": ops.logical_and, "bitwise_or": ops.logical_or, "i
 _REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logaddexp": "logsumexp"}
 
 
-def _no(what: str, instead: str = "use the op of this package, or .data for the plain array") -> NoReturn:
-    raise TypeError(f"{what} does not take a Value or Tensor: {instead}.")
+class NoOpError(TypeError):
+    """A function of NumPy that no op of this package stands for.
+
+    Attributes:
+        what: its name, with what is asked of it.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} does not take a Value or Tensor: use the op of this package, or .data for the plain array."
+        )
+        self.what = what
+
+
+def _no(what: str, instead: str = "") -> NoReturn:
+    if instead:
+        raise TypeError(f"{what} does not take a Value or Tensor: {instead}.")
+    raise NoOpError(what)
 
 
 def on_booleans(op: ops.Op, *args: Any) -> Any:

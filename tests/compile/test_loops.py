@@ -305,6 +305,44 @@ def test_donated_arrays_that_the_results_do_not_depend_on(backend: str, step: An
     close(p, expected)
 
 
+OVERLAPS: dict[str, Callable[[Any], Any]] = {
+    "the same twice": lambda base: ([base, base], np.ones(2)),
+    "one and a part of it": lambda base: ([base[:4], base[2:]], np.ones(2)),
+    "one and another argument": lambda base: ([base[:3], np.ones(3)], base[2:]),
+    "another argument, the other way round": lambda base: ([np.ones(3), base], base[::-1]),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", OVERLAPS)
+def test_donated_arrays_that_share_memory_are_refused(name: str, backend: str) -> None:
+    step = compile(lambda p, x: ([p[0] * 2, p[1] + 1], tn.sum(x)), donate=0, backend=backend)
+    base = np.arange(6.0)
+    p, x = OVERLAPS[name](base)
+    apart = [q.copy() for q in p], x.copy()
+    for call in (lambda: step(p, x), lambda: step.bind(p, x), lambda: step(p, x)):
+        with pytest.raises(ValueError, match=r"donate: an array .* shares memory with another"):
+            call()
+        step(*apart)
+    assert base.tolist() == list(range(6))
+    interleaved = np.arange(6.0)
+    step([interleaved[::2], interleaved[1::2]], np.ones(2))  # which share none
+    assert interleaved.tolist() == [0, 2, 4, 4, 8, 6]
+    p[0] = np.broadcast_to(1.0, p[0].shape)
+    with pytest.raises(ValueError, match=r"donate: an array .* is read-only"):
+        step(p, np.ones(x.shape))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_donated_arrays_may_change_places_with_others(backend: str) -> None:
+    step = compile(lambda p, x: p + x, donate=0, backend=backend)
+    a, b = np.ones(3), np.full(3, 2.0)
+    for _ in range(2):
+        assert step(a, b) is a
+        assert step(b, a) is b
+    assert (a.tolist(), b.tolist()) == ([8.0] * 3, [13.0] * 3)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_bound_arguments_are_read_anew(backend: str) -> None:
     x = np.ones(3)

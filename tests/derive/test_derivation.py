@@ -285,3 +285,13 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch):
             tn.derive(tn.sum(W * W))
     finally:
         algebra.sympy.cache_clear()
+
+
+def test_comparisons_are_added_as_numbers():
+    """NumPy's True + True is True."""
+    x = tn.Tensor([1.0, -2.0], name="x")
+    y = tn.Tensor([0.5, 1.0], name="y")
+    d = tn.derive(tn.sum(tn.relu(x) + tn.maximum(x, x) + tn.relu(x) * (x > y)).named("L"))
+    assert not [line.note for line in d.lines if line.note]
+    d.loss.backward()
+    np.testing.assert_array_equal(d.backward(x=x.data, y=y.data)["dx"], x.grad)

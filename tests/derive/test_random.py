@@ -1,5 +1,7 @@
 """Random networks and programs over the whole op table: `d.python()` run with NumPy is the automatic gradient."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -77,3 +79,17 @@ def test_random_programs(program, named, tensors):
     assert [line.text for line in d.lines if line.note in (UNSIMPLIFIED, DISAGREES)] == []
     assert d.latex().count(r"\left") == d.latex().count(r"\right")
     compile(d.python(), "d.python()", "exec")
+
+
+def test_products_of_arrays_of_every_shape():
+    """Axes of one element, vectors and stacks; the product has a name, or is passed on to another op."""
+    shapes = [s for ndim in (1, 2, 3) for s in itertools.product((1, 2, 3), repeat=ndim) if s[0] < 3 or ndim < 3]
+    random = np.random.default_rng(0)
+    for left, right in itertools.product(shapes, shapes):
+        many = len(left) == len(right) == 3 and 3 in left + right
+        if many or left[-1] != (right[-2] if len(right) > 1 else right[0]):
+            continue
+        for after in (tn.sum, lambda Z: tn.sum(Z.named("Z")), lambda Z: tn.mean(tn.sin(Z))):
+            xa, xb = tn.Tensor(random.normal(size=left), name="xa"), tn.Tensor(random.normal(size=right), name="xb")
+            d = tn.derive(after(xa @ xb).named("L"))
+            assert [(left, right, line.text, line.note) for line in d.lines if line.note] == []

@@ -257,7 +257,11 @@ class ArrayProgram:
         shape = tape.shape(i)
         self.flops += math.prod(shape)
         if not shape:
-            # The number, not a view of a buffer, which will be used again.
+            # The number, not a view of a buffer, which will be used again; NumPy's, which may be divided by 0.
+            names[1:] = [
+                self._bind("c", np.asarray(tape.number(a))[()]) if tape.is_constant(a) else n
+                for n, a in zip(names[1:], args[1:], strict=True)
+            ]
             taken, other = (f"{n}[()]" if a in self.held else n for n, a in zip(names[1:], args[1:], strict=True))
             self._define(i, f"({taken} if {names[0]} else {other})")
         elif tape.filling(args[1]) == 1 and tape.filling(args[2]) == 0 and tape.shape(args[0]) == shape:
@@ -382,7 +386,7 @@ class ArrayProgram:
         tape, returned, named = self.tape, self.placing.returned, {}
         for k, r in enumerate(self.roots):
             if k not in returned:
-                kind = "bool" if tape.dtype(r).kind == "b" else "float"
+                kind = {"b": "bool", "i": "int", "u": "int"}.get(tape.dtype(r).kind, "float")
                 plain = tape.rows[r][0] == CONSTANT
                 named[k] = self.names[r] if plain else f"{kind}({self.names[r]})"
             else:

@@ -10,7 +10,7 @@ import itertools
 import linecache
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,9 +27,10 @@ _counter = itertools.count()
 
 @dataclass(frozen=True)
 class Numbers:
-    """An input: the plain numbers in one argument, as one array."""
+    """An input: the plain numbers in one argument, as one array; `plain` is None where NumPy's have a say."""
 
     argument: int
+    plain: type | None = field(default=float, compare=False)
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,11 @@ class Arguments:
             if type(x) is not np.ndarray or (x.shape, x.dtype) != kinds[place]:
                 return False
             seen[place] = x
+            fresh.add(place)
             return True
 
-        self.scope |= {"seen": seen, "fits": fits}
+        fresh: set[int] = set()
+        self.scope |= {"seen": seen, "fits": fits, "fresh": fresh, "apart": apart}
         given: dict[type, Callable[[Any], str]] = {
             Leaf: lambda i: self.arrays[i.place].path,
             Numbers: lambda i: f"array([{', '.join(self.numbers[i.argument])}], float)",
@@ -176,6 +179,30 @@ def _equal(x: Any, y: Any) -> bool:
     if isinstance(x, np.ndarray):
         return (x.shape, x.dtype) == (y.shape, y.dtype) and x.dtype != object and x.tobytes() == y.tobytes()
     return getattr(x, "__hash__", None) is not None and bool(x == y)  # what has none can be changed
+
+
+def apart(arrays: Sequence[Any], donated: Sequence[int], fresh: set[int]) -> None:
+    """Check that writing into a donated array changes no other argument.
+
+    Args:
+        arrays: all that are given.
+        donated: the places of those that are written.
+        fresh: the places of those that were not looked at before; emptied.
+
+    Raises:
+        ValueError: a donated array shares memory with another array, or cannot be written.
+    """
+    for place in donated:
+        x = arrays[place]
+        others = [a for k, a in enumerate(arrays) if k != place]
+        shared = any(np.shares_memory(x, a) for a in others)
+        if shared or not x.flags.writeable:
+            why = "shares memory with another array among the arguments" if shared else "is read-only"
+            raise ValueError(
+                f"compile: donate: an {ops.describe(x)} {why}; expected arrays that can be written without changing "
+                "another. Give a copy, or compile without donate=."
+            )
+    fresh.clear()
 
 
 class Output(NamedTuple):
@@ -282,7 +309,11 @@ def write_call(
     scope |= {"plan": plan, "run": plan.run, "lock": threading.Lock()}
     scope["copied"] = lambda y: y.copy() if isinstance(y, np.ndarray) else y
     given = f"({', '.join(expressions)}{',' if expressions else ''})"
-    ends = _Returned(arguments, lambda k: f"r[{k}]").lines(tree)
+    returned = _Returned(arguments, lambda k: f"r[{k}]")
+    ends = returned.lines(tree)
+    donated = [k for k, g in enumerate(arguments.arrays) if g.path in returned.written.values()]
+    if donated:
+        fitting.append(f"if fresh: apart(seen, {donated}, fresh)")
     # One at a time: a program has one set of buffers.
     run = [*fitting, f"r = run({given})", *ends]
     again = ["r = run(given)", *ends]

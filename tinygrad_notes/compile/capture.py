@@ -32,6 +32,8 @@ class Captured:
 class CapturedValues:
     """The Values that the function reached by itself, as one array."""
 
+    plain = float  # of Python's
+
     values: list[Value]
 
     def data(self) -> Any:

@@ -23,7 +23,7 @@ from .debug import DebugPlan
 from .outside import Outside
 from .plan import Plan, make_plan
 from .tape import ELEMENT, DeclinedError, Tape
-from .trace import Traced, TraceError, tracing, user_line, wrap
+from .trace import Traced, TraceError, returned, tracing, user_line, wrap
 
 MOST = 256
 """So many programs of one function are kept: of those made last."""
@@ -61,7 +61,7 @@ class Compiled:
     """
 
     def __init__(self, f: Callable[..., Any], **options: Any) -> None:
-        functools.update_wrapper(self, f)
+        functools.update_wrapper(self, f, updated=())
         self.f, self.options = f, options
         self.stats = Stats()
         self._calls: list[Callable[[tuple[Any, ...]], Any]] = []
@@ -229,7 +229,8 @@ class Compiled:
                 continue
             leaves = tree_leaves(arg)
             count = sum(map(_is_plain, leaves))
-            numbers = tape.input(Numbers(k), (count,), np.dtype(float)) if count else -1
+            plain = None if any(isinstance(x, np.generic) and not isinstance(x, np.float32) for x in leaves) else float
+            numbers = tape.input(Numbers(k, plain), (count,), np.dtype(float)) if count else -1
             symbols: list[Any] = []
             at = 0
             for x in leaves:
@@ -283,7 +284,7 @@ def _output(tape: Tape, y: Any, roots: list[int]) -> Output:
     """Where a leaf of the result comes from; appends what the program has to return."""
     if not isinstance(y, Traced):
         if not (is_node(y) or isinstance(y, np.ndarray)):
-            return Output(None, plain=y)
+            return Output(None, plain=returned(y))
         assert tape.capture is not None
         y = wrap(tape, tape.capture(y))
     if y.tape is not tape:

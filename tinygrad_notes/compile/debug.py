@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import ops
 from ..ops.namespaces import numpy_reading
+from .results import declared
 from .roll import Roller
 from .tape import ALIAS, CONSTANT, DETACHED, INPUT, LOOP, Tape
 from .trace import Traced
@@ -29,6 +30,7 @@ class DebugPlan:
             raise ValueError("compile: debug=True does not look into fori and scan; write the loop as a Python loop.")
         roller = Roller(tape, roots, careful=True, deep=True, least=10**9)
         found = [roller.row(r) for r in roots]
+        self.dtypes = [tape.dtype(r) for r in roots]
         self.tape = roller.tape
         self.roots = [y.index if isinstance(y, Traced) else self.tape.constant(y) for y in found]
         self.live = self.tape.live(self.roots)
@@ -63,7 +65,7 @@ class DebugPlan:
                     values[i] = values[args[0]]
                 else:
                     values[i] = self._op(i, code, [values[a] for a in args])
-        return [float(v) if not np.shape(v) else np.array(v) for v in (values[r] for r in self.roots)]
+        return [declared(np.array(values[r]), dtype) for r, dtype in zip(self.roots, self.dtypes, strict=True)]
 
     def _op(self, i: int, code: int, args: list[Any]) -> Any:
         op, params = self.tape.operation(code)

@@ -97,6 +97,8 @@ class _Expander:
                 raise DeclinedError(f"an input of {source.dtype(i)}")
             return self._elements(i, tape.input(source.inputs[args[0]], shape, np.dtype(float)), shape)
         if code == ELEMENT:
+            if args[0] not in self.arrays:  # of the argument of a gradient, which was computed
+                return self.values[args[0]].ravel()[args[1]]
             return wrap(tape, tape.row((ELEMENT, self.arrays[args[0]], args[1])))
         if code in (ALIAS, DETACHED):
             if args[0] in self.arrays and shape and code == ALIAS:
@@ -116,7 +118,8 @@ class _Expander:
         op, params = source.operation(code)
         if op.differentiable is False and not op.elementwise:
             raise DeclinedError(op.name)
-        if source.dtype(i) not in (np.float64, np.bool) and not op.elementwise:
+        counted = source.dtype(i) not in (np.float64, np.bool) or (source.dtype(i) == np.bool and op in SHARING)
+        if counted and not op.elementwise:
             raise DeclinedError(f"{op.name} of {source.dtype(i)}")
         given = [self.values[a] if op.elementwise else _boxed(self.values[a]).view(_Array) for a in args]
         function = getattr(objects, op.name)

@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import ops
 from ..ops import Op
-from .tape import FLOAT64, Tape, code_of
+from .inference import FLOAT64
+from .tape import Tape, code_of
 
 _MULTIPLY, _WHERE = code_of(ops.multiply), code_of(ops.where)
 _MOVING = {ops.reshape, ops.permute_dims, ops.broadcast_to, ops.sum_to, ops.astype}
@@ -81,7 +82,7 @@ def folded(tape: Tape, op: Op, args: Sequence[int], params: dict[str, Any]) -> i
                 pair = [args[1 - k], args[1 - k]]
                 pair[k] = tape.constant(number)
                 return tape.apply(op, pair, {})
-    if op is ops.add and args[0] == args[1]:
+    if op is ops.add and args[0] == args[1] and tape.dtype(args[0]).kind == "f":
         return tape.apply(ops.multiply, [args[0], tape.constant(2.0)], {})
     if op in (ops.add, ops.multiply, ops.subtract, ops.divide):
         neutral = 0 if op in (ops.add, ops.subtract) else 1
@@ -114,7 +115,7 @@ def taken(tape: Tape, x: int, g: int) -> int | None:
 
 def _scaled(tape: Tape, x: int, factor: float) -> int | None:
     """(c · y) · 2 as 2c · y, which rounds as little. Not so with ½: what overflows in between would be finite."""
-    if factor in (-1.0, 2.0, -2.0):
+    if factor in (-1.0, 2.0, -2.0) and tape.dtype(x).kind == "f":
         code, *args = tape.rows[x]
         if code == _MULTIPLY and (tape.is_constant(args[0]) or tape.is_constant(args[1])):
             c, y = args if tape.is_constant(args[0]) else args[::-1]

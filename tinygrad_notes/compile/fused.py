@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops
 from .arrays import ArrayProgram
-from .entries import COMPUTED
+from .entries import COMPUTED, Code
 from .lower import lower
 from .native import Stage, build
+from .native.primitives import NUMBER, PRIMITIVES
 from .tape import CONSTANT, INPUT, Tape
 
 LEAST = 512
@@ -32,6 +34,7 @@ class Kernel:
     Attributes:
         rows: the rows of the chain, in order.
         sums: rows that sum one of them, along axes.
+        dtype: of the numbers; None while there are only constants.
     """
 
     def __init__(self, tape: Tape, shape: tuple[int, ...]) -> None:
@@ -39,6 +42,7 @@ class Kernel:
         self.rows: list[int] = []
         self.sums: list[int] = []
         self.members: set[int] = set()
+        self.dtype: Any = None
 
     def add(self, i: int) -> None:
         """Append a row."""
@@ -87,8 +91,7 @@ class Kernel:
         Returns:
             The code, and the key of each of its buffers: of an argument, or the row that is stored or summed.
         """
-        code: list[tuple[Any, ...]] = []
-        known: dict[Any, int] = {}
+        code = Code()
         buffers: list[Any] = []
         values: dict[int, int] = {}
         rows, lanes = self.grid()
@@ -98,32 +101,29 @@ class Kernel:
                 buffers.append(key)
             return buffers.index(key)
 
-        def put(entry: tuple[Any, ...]) -> int:
-            if entry not in known:
-                known[entry] = len(code)
-                code.append(entry)
-            return known[entry]
-
         def value(a: int) -> int:
             if a in values:
                 return values[a]
             if self.tape.rows[a][0] == CONSTANT:
-                return put(("constant", float(self.tape.number(a))))
+                return code.entry("constant", float(self.tape.number(a)))
             found = arguments(a)
             assert found is not None
             key, (row_stride, lane_stride) = found
-            return put(("load", buffer(key), 0, row_stride, lane_stride, 0))
+            return code.entry("load", buffer(key), 0, row_stride, lane_stride, 0)
 
         for i in self.rows:
-            op, _ = self.tape.operation(self.tape.rows[i][0])
-            values[i] = put((op.name, *(value(a) for a in self.tape.rows[i][1:])))
-        code += [("store", values[i], buffer(i), 0, lanes, 1, 0) for i in stored]
+            operation, *args = self.tape.rows[i]
+            name = self.tape.operation(operation)[0].name
+            takes = zip(args, PRIMITIVES[name].takes, strict=True)
+            values[i] = code.entry(name, *(code.as_kind(value(a), kind) for a, kind in takes))
+        for i in stored:
+            code.put("store", code.as_kind(values[i], NUMBER), buffer(i), 0, lanes, 1, 0)
         for i in self.sums:
             strides = self.sum_strides(i)
             assert strides is not None
-            code.append(("total", values[self.tape.rows[i][1]], buffer(i), 0, *strides))
-        dtype: Any = self.tape.dtype(self.rows[0]).name if self.tape.dtype(self.rows[0]).kind == "f" else "float64"
-        return build([Stage(lanes=lanes, rows=rows, code=code)], len(buffers), dtype), buffers
+            code.put("total", values[self.tape.rows[i][1]], buffer(i), 0, *strides)
+        dtype: Any = "float64" if self.dtype is None else self.dtype.name
+        return build([Stage(lanes=lanes, rows=rows, code=code.entries)], len(buffers), dtype), buffers
 
 
 def bound(native: Any, arrays: Sequence[np.ndarray[Any, Any]], moving: Sequence[int]) -> Callable[..., None]:
@@ -173,38 +173,34 @@ class FusedProgram(ArrayProgram):
         op, params = tape.operation(code)
         if op.name == "sum":
             kernel = self.open.get(tape.shape(args[0]))
-            if (
-                kernel is None
-                or args[0] not in kernel.members
-                or kernel.sum_strides(i) is None
-                or params.get("keepdims")
-            ):
+            if kernel is None or args[0] not in kernel.members or kernel.sum_strides(i) is None:
+                return False
+            if params.get("keepdims") or kernel.dtype is None or tape.dtype(i) != kernel.dtype:
                 return False
             kernel.sums.append(i)
             return True
         shape = tape.shape(i)
         if op.name not in COMPUTED or params or math.prod(shape) < LEAST:
             return False
-        floating = {tape.dtype(a) for a in args if not tape.is_constant(a) and tape.dtype(a).kind != "b"}
+        if op is ops.add and tape.dtype(i).kind == "b":  # which NumPy does as it does `or`
+            return False
+        floating = {tape.dtype(a) for a in (i, *args) if not tape.is_constant(a) and tape.dtype(a).kind != "b"}
         if len(floating) > 1 or not all(d in (np.float64, np.float32) for d in floating):
             return False
         kernel = self.open.get(shape)
         own = kernel.members if kernel is not None else set()
         self._close(k, [a for a in args if a not in own])
         kernel = self.open.get(shape) or Kernel(tape, shape)
-        if kernel.rows and floating and self._dtype(kernel) not in (None, *floating):
+        if floating and kernel.dtype is not None and kernel.dtype not in floating:  # to NumPy, None is float64
             return False
         for a in args:
             fits = a in kernel.members or tape.is_constant(a)
             if not fits and (tape.dtype(a).kind == "b" or self._argument(kernel, a) is None):
                 return False
         kernel.add(i)
+        kernel.dtype = floating.pop() if floating else kernel.dtype
         self.open[shape] = kernel
         return True
-
-    def _dtype(self, kernel: Any) -> Any:
-        found = {self.tape.dtype(i) for i in kernel.rows} - {np.dtype(bool)}
-        return found.pop() if found else None
 
     def _argument(self, kernel: Any, a: int) -> tuple[Any, tuple[int, int]] | None:
         """The memory and the strides of an argument of a chain; None if it does not lie as the loop reads."""
@@ -230,10 +226,8 @@ class FusedProgram(ArrayProgram):
         self.instructions += len(inside)
         size = math.prod(kernel.shape)
         self.flops += size * len(inside)
-        masks = [i for i in stored if tape.dtype(i).kind == "b"]
-        native, keys = kernel.compile(lambda a: self._argument(kernel, a), [i for i in stored if i not in masks])
-        if masks:
-            raise NotImplementedError
+        native, keys = kernel.compile(lambda a: self._argument(kernel, a), stored)
+        masks = []
         arrays, moving, given = [], [], []
         for place, key in enumerate(keys):
             if key in inside:
@@ -246,14 +240,17 @@ class FusedProgram(ArrayProgram):
             if held is None:
                 moving.append(place)
                 given.append(self.names[key])
+            elif held.dtype.kind == "b":  # native code writes numbers
+                held = np.zeros(held.shape, kernel.dtype)
+                masks.append(f"{self.names[key]}[...] = {self._bind('m', held)}")
             arrays.append(np.zeros(tape.shape(key), tape.dtype(key)) if held is None else held)
         call = self._bind("kernel", bound(native, arrays, moving))
         for i in kernel.rows:
             self.lines.append(f"#   {self._described(i, inside)}")
-        self.lines.append(f"{call}({', '.join(given)})")
+        self.lines += [f"{call}({', '.join(given)})", *masks]
         for i in kernel.sums:
             if not tape.shape(i):
-                self._define(i, f"{self.names[i]}.item()")
+                self._define(i, f"{self.names[i]}[0]")
                 del self.held[i]
         for i in (*kernel.rows, *kernel.sums):
             for root in {self.root_of[a] for a in tape.arguments(i)}:

@@ -53,6 +53,8 @@ class TablePlan:
     def __init__(self, tape: Tape, roots: Sequence[int], native: bool) -> None:
         self.backend = "llvm" if native else "numpy"
         self.tape, self.roots = tape, roots
+        if not tape.dtypes.keys().isdisjoint(roots):
+            raise DeclinedError("results that are no floats")
         self._seed()
         self._number()
         self.source = self._text()

@@ -117,7 +117,7 @@ class LaneProgram(StageProgram):
 
     def _is_mask(self, i: int) -> bool:
         """Comparisons are written again where they are used: a mask is not kept in memory."""
-        return self.tape.dtype(i).kind == "b"
+        return self.tape.rows[i][0] >= 0 and self.tape.dtype(i).kind == "b"
 
     def _lanes(self, i: int) -> int:
         return math.prod(self.tape.shape(i))

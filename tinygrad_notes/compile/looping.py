@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .loop import Loop, Slice, State
+from .results import declared
 from .tape import CONSTANT, ELEMENT, INPUT, LOOP, Tape
 
 
@@ -68,9 +69,9 @@ class ChainPlan:
         """The results."""
         given = dict(zip(self.inputs, arrays, strict=True))
         for values, number, body in self.parts:
-            results = body.run(values.get(given))
-            given |= {LoopResult(number, k): y for k, y in enumerate(results)}
-        return [y.item() if not np.shape(y) and not isinstance(y, float) else y for y in self.last.get(given)]
+            given |= {LoopResult(number, k): y for k, y in enumerate(body.run(values.get(given)))}
+        ends = zip(self.roots, self.last.get(given), strict=True)
+        return [y if self.tape.is_constant(r) else declared(y, self.tape.dtype(r)) for r, y in ends]
 
 
 class _Values:
@@ -119,9 +120,17 @@ class _Body:
         feedback = [(k, State(k)) for k in range(len(loop.results))]
         self.plan = make(loop.body, roots, options, feedback=feedback, stacked=len(loop.outputs))
         self.native = hasattr(self.plan, "loop")
+        # Whole numbers of Python are computed as floats, but for those that meet whole numbers of NumPy.
+        self.counts = any(dtype.kind in "iu" for dtype in loop.body.dtypes.values())
 
     def run(self, arguments: Sequence[Any]) -> list[Any]:
         """The last states and the stacked outputs, given the loop's arguments."""
+        loop = self.loop
+        found = self._run(arguments)
+        states = [_whole(y) if kind.plain is int else y for y, kind in zip(found, loop.kinds, strict=False)]
+        return [declared(y, loop.dtype(k)) for k, y in enumerate([*states, *found[len(states) :]])]
+
+    def _run(self, arguments: Sequence[Any]) -> list[Any]:
         loop = self.loop
         n, m = len(loop.states), len(loop.slices)
         states = list(arguments[:n])
@@ -137,9 +146,21 @@ class _Body:
             parts = [s[step] for s in slices]
             results = plan.run([np.asarray(_argument(i, states, parts, outers)) for i in plan.inputs])
             states = list(results[:n])
+            if self.counts:
+                states = [_whole(y) if kind.plain is int else y for y, kind in zip(states, loop.kinds, strict=True)]
             for column, y in zip(outputs, results[n:], strict=True):
                 column.append(y)
         return [*states, *map(np.array, outputs)]
+
+
+def _whole(x: Any) -> int:
+    """A whole number of Python, which was computed as a float."""
+    if not abs(x) <= 2**53:
+        raise OverflowError(
+            f"compile: a whole number in the state of a loop has become {x:.3g}; expected at most 2^53, up to which "
+            "floats are exact. Start from a float, or from an array of integers."
+        )
+    return int(x)
 
 
 def _argument(what: Any, states: Sequence[Any], slices: Sequence[Any], outers: dict[int, Any]) -> Any:

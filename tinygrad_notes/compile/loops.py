@@ -158,7 +158,7 @@ def _mapped(
         axis %= len(shape)
         tape.maps.append(Map(size, axis, number))
         one = tape.row((SAMPLE, row, len(tape.maps) - 1), shape[:axis] + shape[axis + 1 :], tape.dtype(row))
-        return wrap(tape, one) if len(shape) > 1 else wrap(tape, tape.row((ELEMENT, one, 0)))
+        return wrap(tape, one if len(shape) > 1 else tape.row((ELEMENT, one, 0), (), tape.dtype(row)))
 
     samples = [
         arg if axis is None else tree_map(lambda leaf, axis=axis: sample(leaf, axis), arg)
@@ -170,7 +170,7 @@ def _mapped(
 
     def over(y: Any) -> Any:
         row = enter(tape, y)
-        found = wrap(tape, tape.row((MAPPED, row, last), (size, *tape.shape(row)), tape.dtype(row)))
+        found = wrap(tape, tape.row((MAPPED, row, last), (size, *tape.shape(row)), tape.array_dtype(row)))
         axis = out_axes % found.ndim
         order = [*range(1, axis + 1), 0, *range(axis + 1, found.ndim)]
         return ops.permute_dims(found, axes=tuple(order)) if axis else found

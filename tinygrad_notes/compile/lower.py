@@ -138,7 +138,7 @@ def _symbol(tape: Tape, index: int) -> Any:
 
 def _power(tape: Tape, args: Sequence[int], given: Sequence[Any]) -> Any:
     """Small whole powers by multiplication."""
-    if tape.is_constant(args[1]):
+    if tape.is_constant(args[1]) and given[0].dtype.kind == "f":
         x, n = given[0], float(tape.number(args[1]))
         if n in (1.0, 2.0, 3.0, 4.0):
             square = x * x if n > 1 else x
@@ -178,7 +178,7 @@ def _without_choice(tape: Tape, args: Sequence[int], dtype: Any, chosen: bool) -
     condition, a, b = args
     code, *compared = tape.rows[condition]
     x = compared[0]
-    with_zero = len(compared) == 2 and tape.filling(compared[1]) == 0 and tape.dtype(x) == dtype
+    with_zero = code >= 0 and len(compared) == 2 and tape.filling(compared[1]) == 0 and tape.dtype(x) == dtype
     if with_zero and code == GREATER_EQUAL and tape.filling(a) == 1:
         exponent = tape.made_by(b, ops.exp)
         size = None if exponent is None else tape.made_by(exponent, ops.negative)
@@ -222,7 +222,7 @@ def _summed(tape: Tape, x: Any, shape: tuple[int, ...]) -> Any:
 
 _SPECIAL = {
     "pow": _power,
-    "square": lambda tape, args, given: given[0] * given[0],
+    "square": lambda tape, args, given: given[0] * given[0] if given[0].dtype.kind == "f" else None,
     "identity": lambda tape, args, given: given[0],
     "greater": _above_zero,
 }

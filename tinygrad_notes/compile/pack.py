@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from .. import ops
 from .folding import folded
+from .inference import FLOAT64
 from .lower import carried
-from .tape import FLOAT64, INPUT, Tape, code_of
+from .tape import INPUT, Tape, code_of
 
 MOST = 1_000
 """The most numbers of an array that is packed: what is done to longer ones takes longer than the call."""

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from .. import ops
 from .arrays import ArrayProgram
 from .calling import Leaf
 from .expand import is_scalar, written_out
+from .inference import FLOAT64
 from .irregular import LARGE, TablePlan, is_irregular
 from .looping import ChainPlan
-from .results import MOST, Results
+from .results import MOST, Results, casts, declared
 from .roll import Roller
 from .scalars import ScalarProgram
 from .tape import INPUT, LOOP, DeclinedError, Tape
@@ -121,11 +123,16 @@ class NumPyPlan:
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions, self.flops = self.program.instructions, self.program.flops
         self.careful = Careful(self) if checked else None
+        self.casts = casts(tape, roots, [self.program.tape.dtype(r) for r in self.program.roots])
 
     def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """The results."""
         results = self.program(arrays)
-        return self.careful.run(arrays) if results is None else results  # type: ignore[union-attr]  # it is checked
+        if results is None:
+            return self.careful.run(arrays)  # type: ignore[union-attr]  # it is checked
+        for k, dtype in self.casts:
+            results[k] = declared(results[k], dtype)
+        return results
 
 
 class PythonPlan:
@@ -150,7 +157,7 @@ class PythonPlan:
             results = [math.nan]
         if all(math.isfinite(x) for r in results for x in (r if isinstance(r, list) else (r,))):
             kinds = zip(results, self.kinds, strict=True)
-            return [np.array(r, dtype).reshape(shape) if shape else _cast(r, dtype) for r, (shape, dtype) in kinds]
+            return [np.array(r, dtype).reshape(shape) if shape else declared(r, dtype) for r, (shape, dtype) in kinds]
         return self.careful.run(arrays)
 
 
@@ -188,7 +195,7 @@ class NativePlan:
         self.results = [self._store(views) for views in (self.unfed, self.views)]
         self.desk: Desk | None = None
         # Native code writes doubles.
-        self.casts = [(k, tape.dtype(r)) for k, r in enumerate(roots[:whole]) if tape.dtype(r) != np.float64]
+        self.casts = casts(tape, roots[:whole], [FLOAT64] * whole)
         self.memory: memoryview[float] = memoryview(self.out)  # type: ignore[arg-type]  # an array is a buffer
         self.flag = program.flag
         self.given: Any = None
@@ -247,7 +254,7 @@ class NativePlan:
             found = [None if v is None else next(arrays) if v[2] else memory[v[0]] for v in views]
         for k, dtype in self.casts:
             if found[k] is not None:
-                found[k] = _cast(found[k], dtype)
+                found[k] = declared(found[k], dtype)
         return found
 
     def loop(self, arrays: Sequence[Any], steps: int) -> list[Any] | None:
@@ -346,6 +353,12 @@ def _chosen(
         if loops:
             return ChainPlan(tape, roots, loops, make_plan, options)
     live = tape.live(roots)
+    if tape.dtypes and any(
+        _is_whole(tape, i) for i in tape.dtypes.keys() & live
+    ):  # NumPy's wrap around, and have more digits than a double
+        if backend == "python":
+            raise _cannot("whole numbers")
+        return NumPyPlan(tape, roots, fuse=backend != "numpy" and _has_llvm(backend), feedback=feedback)
     scalar = is_scalar(tape, live)
     irregular = scalar and backend != "python" and len(live) >= LARGE and is_irregular(tape, live)
     if irregular and (table := _table(tape, roots, backend)) is not None:
@@ -365,10 +378,22 @@ def _chosen(
             if tape.maps:
                 raise  # once more, sample by sample
             if backend == "python":
-                raise ValueError(
-                    f"compile: backend='python' cannot run this program ({error}); use backend='auto'."
-                ) from error
+                raise _cannot(error) from error
     return NumPyPlan(tape, roots, fuse=backend != "numpy" and _has_llvm(backend), feedback=feedback)
+
+
+def _cannot(why: Any) -> ValueError:
+    return ValueError(f"compile: backend='python' cannot run this program ({why}); use backend='auto'.")
+
+
+def _is_whole(tape: Tape, i: int) -> bool:
+    """Whether a row computes whole numbers from NumPy's, or adds truth values, which NumPy does as it does `or`."""
+    code, *args = tape.rows[i]
+    if code < 0 or tape.dtypes[i].kind not in "iub":
+        return False
+    if tape.dtypes[i].kind == "b":
+        return tape.operation(code)[0] is ops.add
+    return any(tape.dtype(a).kind in "iu" and tape.plain(a) is None for a in args)
 
 
 def _native(
@@ -417,10 +442,3 @@ def _program(fuse: bool) -> type[ArrayProgram]:
 
         return FusedProgram
     return ArrayProgram
-
-
-def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
-    """A result in the dtype of its row; a number is a float or a truth value."""
-    if isinstance(x, np.ndarray):
-        return x.astype(dtype)
-    return bool(x) if dtype.kind == "b" else float(x)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .inference import FLOAT64
+from .tape import Tape
+
 if TYPE_CHECKING:
     from .native.desk import Desk
 
@@ -16,6 +19,25 @@ MOST = 4
 
 View = tuple[int, int, tuple[int, ...]]
 """Where a result's numbers begin and end in the program's output, and its shape."""
+
+
+def declared(x: Any, dtype: np.dtype[Any]) -> Any:
+    """A result in the dtype of its row, whatever it was computed in; a number is Python's float, int or bool."""
+    if isinstance(x, np.ndarray) and x.ndim:
+        return x.astype(dtype, copy=False)
+    return float(x) if dtype == FLOAT64 else np.asarray(x).astype(dtype).item()
+
+
+def casts(tape: Tape, roots: Sequence[int], dtypes: Sequence[np.dtype[Any]]) -> list[tuple[int, np.dtype[Any]]]:
+    """The results that a program gives in another dtype than their rows have: their places, and the rows' dtypes.
+
+    Args:
+        tape: what was traced.
+        roots: the rows of the results.
+        dtypes: what the program gives.
+    """
+    pairs = enumerate(zip(roots, dtypes, strict=True))
+    return [(k, tape.dtype(r)) for k, (r, given) in pairs if tape.dtype(r) != given and not tape.is_constant(r)]
 
 
 class Results:

@@ -6,7 +6,7 @@ computes the step again and hands back ds, dw and dx. The loop forwards is made 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import ops
@@ -32,7 +32,8 @@ def _last_loop(tape: Tape, seeds: Sequence[int], targets: Sequence[int]) -> int 
     for i in range(len(reached)):
         if not reached[i] and tape.rows[i][0] != DETACHED:
             reached[i] = any(reached[a] for a in tape.arguments(i))
-    between = [i for i in tape.live(seeds) if tape.rows[i][0] == LOOP and reached[i] and i not in ends]
+    loops = (i for i in tape.live(seeds) if tape.rows[i][0] == LOOP and tape.dtype(i).kind == "f")
+    between = [i for i in loops if reached[i] and i not in ends]
     return max((tape.rows[i][1] for i in between), default=None)
 
 
@@ -40,10 +41,12 @@ def _through(tape: Tape, number: int, seeds: Sequence[tuple[Any, Any]], targets:
     """The cotangent of each target: what comes past the loop, and what comes through it."""
     loop: Loop = tape.loops[number]
     pull = type(targets[0]).pullback
-    ends = [result(tape, number, k) for k in range(len(loop.results) + len(loop.outputs))]
-    found = pull(seeds, [*targets, *ends])
+    live = [k for k in range(len(loop.results) + len(loop.outputs)) if loop.dtype(k).kind == "f"]
+    found = pull(seeds, [*targets, *(result(tape, number, k) for k in live)])
     past: list[Any] = found[: len(targets)]
-    handed = [h if isinstance(h, Traced) else constant(tape, h) for h in found[len(targets) :]]
+    handed = {
+        k: h if isinstance(h, Traced) else constant(tape, h) for k, h in zip(live, found[len(targets) :], strict=True)
+    }
     into = _backwards(tape, number, handed)
     starts = [(y, g) for row, g in into if isinstance(y := wrap(tape, row), Traced)]
     if not starts:
@@ -52,10 +55,18 @@ def _through(tape: Tape, number: int, seeds: Sequence[tuple[Any, Any]], targets:
     return [a + b for a, b in zip(past, through_it, strict=True)]
 
 
-def _backwards(tape: Tape, number: int, handed: Sequence[Any]) -> list[tuple[int, Any]]:
-    """The loop backwards: each row that the loop was given, with its cotangent."""
+def _backwards(tape: Tape, number: int, handed: Mapping[int, Any]) -> list[tuple[int, Any]]:
+    """The loop backwards: each row that the loop was given, with its cotangent.
+
+    Args:
+        tape: the tape around the loop.
+        number: of the loop.
+        handed: the cotangents of the results that are floating-point, by their places.
+    """
     loop: Loop = tape.loops[number]
     states, n = _kept(tape, number), len(loop.states)
+    carried_on = [k for k in handed if k < n]
+    left = [k for k in handed if k >= n]
     moving = [k for k, r in enumerate(loop.slices) if tape.dtype(r).kind == "f"]
     outers = [r for r in loop.outers if tape.dtype(r).kind == "f"]
 
@@ -66,13 +77,14 @@ def _backwards(tape: Tape, number: int, handed: Sequence[Any]) -> list[tuple[int
         assert body is not None
         new, outputs = loop.function(before, xs)
         around = [wrap(body, body.capture.input(r)) for r in outers]
-        wanted = [*before, *(xs[k] for k in moving), *around]
-        kept = before if len(dy) > loop.given else []  # states that a gradient of first order has asked for
-        entered = [wrap(body, enter(body, y)) for y in (*new, *outputs, *kept)]
+        wanted = [*(before[k] for k in carried_on), *(xs[k] for k in moving), *around]
+        ends = [*new, *outputs, *before]  # states that a gradient of first order has asked for come last
+        entered = [wrap(body, enter(body, ends[k])) for k in (*carried_on, *left)]
         starts = [(y, g) for y, g in zip(entered, [*after, *dy], strict=True) if isinstance(y, Traced)]
         owed = Traced.pullback(starts, wanted)
-        dx, dw = owed[n : n + len(moving)], owed[n + len(moving) :]
-        return (owed[:n], [a + b for a, b in zip(total, dw, strict=True)]), dx
+        m = len(carried_on)
+        dx, dw = owed[m : m + len(moving)], owed[m + len(moving) :]
+        return (owed[:m], [a + b for a, b in zip(total, dw, strict=True)]), dx
 
     def last_first(rows: Sequence[Any]) -> list[Any]:
         return [ops.flip(x, axis=0) for x in rows]
@@ -82,13 +94,13 @@ def _backwards(tape: Tape, number: int, handed: Sequence[Any]) -> list[tuple[int
     (first, total), moved = record(
         tape,
         step,
-        (list(handed[:n]), zeros),
-        (last_first(states), last_first(slices), last_first(handed[n:])),
+        ([handed[k] for k in carried_on], zeros),
+        (last_first(states), last_first(slices), last_first([handed[k] for k in left])),
         loop.steps,
         differentiate,
     )
     return [
-        *zip(loop.states, first, strict=True),
+        *zip([loop.states[k] for k in carried_on], first, strict=True),
         *zip([loop.slices[k] for k in moving], last_first(moved), strict=True),
         *zip(outers, total, strict=True),
     ]

@@ -148,7 +148,9 @@ class Roller:
             many = source.maps[row[2]]
             found = yield Lane(row[1], many.number)
             found = found if isinstance(found, Traced) else constant(tape, found)
-            return found if found.shape else ops.broadcast_to(found, shape=(many.size,))
+            if self._depends(row[1], many.number):
+                return found
+            return ops.broadcast_to(found, shape=(many.size, *found.shape))
         if code == SAMPLE:
             raise DeclinedError("a sample outside of its map")
         if code == LOOP:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..ops import Op, shape_of
-from ..ops.namespaces import is_number, numpy_reading
+from ..ops import Op
+from ..ops.namespaces import is_number
+from .inference import BOOLEAN, FLOAT64, WHOLE, infer
 
 INPUT, ALIAS, ELEMENT, LANES, CONSTANT, DETACHED, COTANGENT, LOOP, ASSEMBLED, SAMPLE, MAPPED = range(-1, -12, -1)
 """Codes of rows that no op made.
@@ -39,9 +40,6 @@ ARGUMENTS: dict[int, tuple[int, ...]] = {
     MAPPED: (1,),
 }
 """Which entries of such a row are rows."""
-
-BOOLEAN = np.dtype(bool)
-FLOAT64 = np.dtype(np.float64)
 
 _PLAIN: dict[Op, int] = {}
 _OPS: list[Op] = []
@@ -132,6 +130,7 @@ class Tape:
         self._applied: list[tuple[Op, dict[str, Any]]] = []
         self._codes: dict[Any, int] = {}
         self._live: dict[tuple[int, ...], list[int]] | None = None  # what was asked for, once nothing can change it
+        self._plain: list[type | None] = []
 
     def close(self) -> None:
         """Nothing is written any more."""
@@ -237,6 +236,38 @@ class Tape:
         """The plain number of a CONSTANT row."""
         return self.constants[self.rows[index][1]]
 
+    def array_dtype(self, index: int) -> np.dtype[Any]:
+        """The dtype of an array of such rows, in the processor's order of bytes; constants are as NumPy has them."""
+        dtype = np.asarray(self.number(index)).dtype if self.is_constant(index) else self.dtype(index)
+        return dtype.newbyteorder("=")
+
+    def plain(self, index: int) -> type | None:
+        """What Python would have in place of a row, a float, an int or a bool, where no NumPy is in what it comes from.
+
+        Such a number takes the dtype of the arrays that it meets.
+        """
+        known = self._plain
+        for i in range(len(known), index + 1):
+            code, *args = self.rows[i]
+            found: type | None = None
+            if code == CONSTANT:
+                found = type(self.number(i)) if type(self.number(i)) in (float, int, bool) else None
+            elif code == INPUT:
+                found = getattr(self.inputs[args[0]], "plain", None)
+            elif code == COTANGENT:
+                found = known[self.pulls[args[0]].targets[args[1]]]
+            elif code == LOOP:
+                found = self.loops[args[0]].plain(args[1])
+            elif code in (ELEMENT, ALIAS, DETACHED):
+                found = known[args[0]]
+            elif code >= 0:
+                op, given = self.operation(code)[0], {known[a] for a in args}
+                if (op.elementwise or op is ops.flip) and None not in given:
+                    whole = op in WHOLE and op is not ops.pow and float not in given
+                    found = bool if op.name in BOOLEAN_OPS else int if whole else float
+            known.append(found)
+        return known[index]
+
     # --- ops --------------------------------------------------------------------------------------------------------
 
     def code(self, op: Op, params: dict[str, Any]) -> int:
@@ -265,7 +296,7 @@ class Tape:
             return self.row((code_of(op), *args), (), dtype)
         key = (self.code(op, params), *args)
         index = self.known.get(key)
-        return self.row(key, *self._infer(op, args, params)) if index is None else index
+        return self.row(key, *infer(self, op, args, params)) if index is None else index
 
     def filling(self, index: int) -> float | None:
         """The number that an array is filled with, if it is one constant, broadcast."""
@@ -283,58 +314,6 @@ class Tape:
         row = self.rows[index]
         return row[1] if row[0] >= 0 and self.operation(row[0])[0] is op else None
 
-    def _infer(self, op: Op, args: Sequence[int], params: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """The shape and dtype of an op's result: by NumPy's own rules, on stand-ins as small as they can be."""
-        if op.elementwise and not params:
-            kinds = tuple(type(self.number(a)) if self.is_constant(a) else self.dtype(a) for a in args)
-            found = _RESULTS.get((op, kinds))
-            if found is not None and (shape := _broadcast([self.shape(a) for a in args])) is not None:
-                return shape, found
-        stand_ins: list[Any] = []
-        for a in args:
-            if self.is_constant(a):
-                stand_ins.append(self.number(a))
-            elif op.elementwise:  # the dtype from single numbers, the shape from the shapes
-                stand_ins.append(np.ones((1,) * min(1, len(self.shape(a))), self.dtype(a)))
-            else:
-                stand_ins.append(np.zeros(self.shape(a), self.dtype(a)))
-        shapes = [self.shape(a) for a in args]
-        try:
-            if op.elementwise:
-                shape = np.broadcast_shapes(*shapes, *(shape_of(p) for p in params.values()))
-                with numpy_reading.quiet():
-                    y = getattr(numpy_reading, op.name)(*stand_ins, **params)
-                dtype = np.asarray(y).dtype
-                if not params:
-                    _RESULTS[op, kinds] = dtype
-                return tuple(shape), dtype
-            if op.name == "matmul" and all(len(s) > 1 for s in shapes) and shapes[0][-1] == shapes[1][-2]:
-                stand_ins = [stand_ins[0][..., :1], stand_ins[1][..., :1, :]]  # the inner size leaves no trace
-            with numpy_reading.quiet():
-                y = op.on_arrays(stand_ins, params, stand_ins)[0]
-            return tuple(y.shape), y.dtype
-        except (ValueError, TypeError, IndexError) as error:
-            if isinstance(error, ops.OpError):
-                raise
-            raise op.complaint(
-                error, [_Shown(s, self.dtype(a)) for s, a in zip(shapes, args, strict=True)], params
-            ) from error
-
-
-_RESULTS: dict[Any, np.dtype[Any]] = {}
-"""The dtype of the result of an elementwise op, by the dtypes of its arguments and the types of its numbers."""
-
-
-def _broadcast(shapes: list[tuple[int, ...]]) -> tuple[int, ...] | None:
-    """The common shape, in the usual cases: all equal but for numbers."""
-    found: tuple[int, ...] = ()
-    for shape in shapes:
-        if shape:
-            if found and shape != found:
-                return None
-            found = shape
-    return found
-
 
 class _Closed(dict[tuple[int, ...], int]):
     """In place of the rows of a tape that is complete."""
@@ -344,13 +323,6 @@ class _Closed(dict[tuple[int, ...], int]):
             "compile: a traced value was used after the function had returned; it was kept in a global, an attribute "
             "or a closure. Return it from the compiled function instead."
         )
-
-
-class _Shown(NamedTuple):
-    """How an error shows a traced array: by its shape and dtype."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
 
 
 def _hashable(x: Any) -> Any:

@@ -70,6 +70,11 @@ class Code(Writing):
         """a**2."""
         return f"{self.fit(base, ATOM)}**{self.at_least(exponent, ATOM)}", POWER
 
+    def term(self, expr: Any) -> str:
+        """A term; booleans as numbers."""
+        text = super().term(expr)
+        return f"1.0 * {text}" if is_mask(expr) else text
+
     def function(self, name: str, args: Sequence[Any]) -> Piece:
         """NumPy's function; the project's where NumPy has none."""
         if name in COMPARISONS or name in LOGIC:
@@ -183,5 +188,7 @@ class Code(Writing):
 
 
 def is_mask(expr: Any) -> bool:
-    """Whether an expression is booleans alone, which NumPy neither negates nor subtracts."""
+    """Whether an expression is booleans alone, which NumPy neither negates nor subtracts, and adds as it does `or`."""
+    if expr.is_Mul:
+        return all(map(is_mask, expr.args))
     return bool(expr.is_Function) and expr.func.__name__ in COMPARISONS | LOGIC

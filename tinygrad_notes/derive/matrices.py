@@ -186,6 +186,8 @@ class Matrices(Sheet):
         if outside == 0:
             return Formula(self, sympy().S.Zero, shape)
         if a.shape[-1:] == (1,) and b.ndim == 2 and (left == 1 or right == 1):  # a number by a row, a column by one
+            if a.ndim == 1 and left == 1:  # the row itself, as a vector
+                return Formula(self, outside * self.reshape(Formula(self, right, b.shape), shape=shape).expr, shape)
             return Formula(self, outside * left * right, shape)
         if a.ndim == b.ndim == 2 and a.shape[-1] != 1:
             if not self._along((1,), 2)(self.natural(left)):  # constant along what is summed
@@ -200,10 +202,10 @@ class Matrices(Sheet):
             found = self.structure("outer", [self._under(x), self._under(y)], {}, shape)
         elif made_x == "row" and made_y == "column":
             found = self.structure("matmul", [self._under(x), self._under(y)], {}, ())
-        elif made_x == "row":
+        elif made_x == "row" and b.ndim == 2:  # of a stack it is one row for each matrix
             inner = self.structure("matmul", [self._under(x), y], {}, b.shape[-1:])
             found = self.structure("row", [inner.expr], {}, shape)
-        elif made_y == "column":
+        elif made_y == "column" and a.ndim == 2:
             inner = self.structure("matmul", [x, self._under(y)], {}, a.shape[:-1])
             found = self.structure("column", [inner.expr], {}, shape)
         else:

@@ -71,9 +71,10 @@ class Axes:
             a, b = node.parents
             row, column = len(shape_of(a)) - 1, max(len(shape_of(b)) - 2, 0)
             self._same(a, row, b, column)
+            columns = len(shape_of(b)) > 1
             if row > 0:
-                self._same(a, row - 1, node, row - 1)
-            if len(shape_of(b)) > 1:
+                self._same(a, row - 1, node, len(shape) - 1 - columns)
+            if columns:
                 self._same(b, column + 1, node, len(shape) - 1)
         elif op.name == "permute_dims":
             axes = node.params.get("axes")

@@ -162,8 +162,12 @@ class Writing(ABC):
                 return written[0][1], MATMUL
         for term in rest:
             negative = _is_negative(term)
-            written.append((negative, self.at_least(-term if negative else term, MATMUL)))
+            written.append((negative, self.term(-term if negative else term)))
         return self.plus(written), SUM
+
+    def term(self, expr: Any) -> str:
+        """A term of a sum, without its sign."""
+        return self.at_least(expr, MATMUL)
 
     def _product(self, given: Sequence[Any]) -> Piece:
         coefficient, above, below = sympy().S.One, [], []

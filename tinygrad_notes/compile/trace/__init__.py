@@ -7,10 +7,10 @@ nodes, so the ops of the table, NumPy's functions, `grad` and its kin take them 
 from . import numbers  # gives numbers their operators
 from .context import tracing
 from .reading import Symbols, symbols
-from .refusals import TraceError, refuse, refuse_assignment, refuse_frozen, user_line
+from .refusals import TraceError, refuse, refuse_assignment, refuse_frozen, returned, user_line
 from .symbol import Number, Symbol, Traced, constant, contiguous, enter, gradients, wrap
 from .thread import current, unrolls
 
 __all__ = ["Number", "Symbol", "Symbols", "TraceError", "Traced", "constant", "contiguous", "current", "enter"]
-__all__ += ["gradients", "numbers", "refuse", "refuse_assignment", "refuse_frozen", "symbols", "tracing", "unrolls"]
-__all__ += ["user_line", "wrap"]
+__all__ += ["gradients", "numbers", "refuse", "refuse_assignment", "refuse_frozen", "returned", "symbols"]
+__all__ += ["tracing", "unrolls", "user_line", "wrap"]

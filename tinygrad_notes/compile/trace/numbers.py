@@ -9,7 +9,8 @@ from ... import ops
 from ...ops import Op
 from ...ops.arithmetic import BINARY, COMPARISONS, UNARY
 from ...tensor import Tensor
-from ..tape import BOOLEAN, BOOLEAN_OPS, code_of
+from ..inference import BOOLEAN
+from ..tape import BOOLEAN_OPS, code_of
 from .symbol import Number, Symbol
 
 
@@ -61,7 +62,7 @@ def _binary(op: Op, reverse: bool = False) -> Callable[[Number, Any], Any]:
     def record(a: Number, b: Any) -> Any:
         tape = a.tape
         kind = b.__class__
-        if tape.dtypes and not is_truth:
+        if tape.dtypes and not is_truth and kind is not Symbol:  # by an array NumPy decides
             a, b = _counted(a), _counted(b)
         if kind is Number:
             if b.tape is not tape or tape.folding or tape.line is not None:  # refused there, simplified, or noted
@@ -97,9 +98,8 @@ for _name, _op in COMPARISONS.items():
     setattr(Symbol, f"__{_name}__", getattr(Tensor, f"__{_name}__"))
 for _name, _op in UNARY.items():
     setattr(Number, f"__{_name}__", _unary(_op))
-for _name, _op in {"and": ops.logical_and, "or": ops.logical_or}.items():
-    setattr(Number, f"__{_name}__", lambda a, b, _op=_op: _op(a, b))
-    setattr(Number, f"__r{_name}__", lambda a, b, _op=_op: _op(b, a))
+for _name in ("__and__", "__rand__", "__or__", "__ror__", "__invert__"):
+    setattr(Number, _name, getattr(Tensor, _name))
 
 
 def _add_method(op: Op) -> None:
@@ -114,4 +114,3 @@ def _add_method(op: Op) -> None:
 
 
 ops.for_each_row(_add_method)
-setattr(Number, "__invert__", lambda a: ops.logical_not(a))  # noqa: B010, PLW0108  # a method; NumPy's operator for logic

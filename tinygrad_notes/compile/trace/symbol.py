@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +14,14 @@ from ...ops import Op, shape_of
 from ...ops.namespaces import is_number
 from ...tensor import Tensor
 from ...value import Value
-from ..tape import ALIAS, BOOLEAN, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, SAMPLE, Pull, Tape
-from .refusals import BRANCH, IN_PLACE, PLAIN, StandIn, TraceError, no_number, refuse, user_line
+from ..inference import BOOLEAN
+from ..tape import ALIAS, CONSTANT, COTANGENT, DETACHED, ELEMENT, INPUT, SAMPLE, Pull, Tape
+from .refusals import CHOOSE, StandIn, TraceError, no_number, refuse, user_line
+from .refused import Refusing
 from .thread import current
 
 
-class Traced:
+class Traced(Refusing):
     """What `Symbol` and `Number` share: a place on a tape."""
 
     __slots__ = ()
@@ -129,7 +131,7 @@ class Traced:
             if target not in places:
                 places[target] = len(pull.targets)
                 pull.targets.append(target)
-            return tape.row((COTANGENT, number, places[target]), tape.shape(target), tape.dtype(target))
+            return tape.row((COTANGENT, number, places[target]), tape.shape(target), tape.array_dtype(target))
 
         found = []
         for x in targets:
@@ -179,28 +181,6 @@ class Traced:
         found = iter(cls.pullback(seeds, starts))
         return [next(found) if isinstance(y, Traced) else 0.0 for y in outputs]
 
-    def backward(self, cotangent: Any = None, *, create_graph: bool = False) -> NoReturn:
-        """Refused: it writes to `.grad`."""
-        refuse("backward() was called on a traced value", "Use tn.value_and_grad, which returns the gradients.")
-
-    __bool__ = no_number("a branch (if, while, and, or, assert) on a traced value", BRANCH)
-    __float__ = no_number("float() of a traced value", PLAIN)
-    __int__ = no_number("int() of a traced value", PLAIN)
-    __index__ = no_number("an index or a range() from a traced value", PLAIN)
-    __round__ = no_number("round() of a traced value", PLAIN)
-    __str__ = no_number("printing (str) of a traced value", PLAIN)
-    __format__ = no_number("formatting of a traced value", PLAIN)
-    __array__ = no_number("a NumPy array was made of a traced value, or a traced value was written into one", IN_PLACE)
-    __setitem__ = no_number("an assignment to elements of a traced array", IN_PLACE)
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        if options.get("out") is not None:
-            refuse(f"an in-place operator or out= of np.{ufunc.__name__} with a traced value", IN_PLACE)
-        return super().__array_ufunc__(ufunc, method, *inputs, **options)  # type: ignore[misc]  # of Node
-
-    item = no_number("item() of a traced value", PLAIN)
-    tolist = no_number("tolist() of a traced value", PLAIN)
-
     def __repr__(self) -> str:
         return f"<traced {self.dtype} {self.shape}>"
 
@@ -215,7 +195,7 @@ class Symbol(Traced, Tensor):  # type: ignore[override]  # properties in place o
     view: tuple[int, int, tuple[int, ...]] | None
     """Where its elements are, if it is a part of an input: the input's row, an offset, and strides, in elements."""
 
-    __hash__ = object.__hash__
+    __hash__ = Traced.__hash__
 
     @property
     def ndim(self) -> int:
@@ -265,9 +245,7 @@ class Symbol(Traced, Tensor):  # type: ignore[override]  # properties in place o
     def _part(self, index: Any) -> Any:
         for part in index if isinstance(index, tuple) else (index,):
             if isinstance(part, Traced):
-                refuse(
-                    "an index that is traced", "Choose by tn.where or a one-hot product, or make it a static argument."
-                )
+                refuse("an index that is traced", f"Instead, {CHOOSE}")
         return super().__getitem__(index)
 
 
@@ -280,7 +258,8 @@ class Number(Traced, Value):  # type: ignore[misc, override]  # properties in pl
     size = 1
     T = mT = property(lambda self: self)  # noqa: N815  # NumPy's names
 
-    __hash__ = object.__hash__
+    __hash__ = Traced.__hash__
+    __iter__ = no_number("a loop over a single traced number", "Loop over an array, or over a range that is static.")
     __init__: Callable[..., None] = object.__init__  # Number() is made empty, and sooner than by __new__
 
     def reshape(self, *shape: Any) -> Any:
@@ -294,6 +273,7 @@ class Number(Traced, Value):  # type: ignore[misc, override]  # properties in pl
 
 
 Symbol.array_kind = Number.array_kind = Symbol
+Symbol.__name__, Number.__name__ = "traced array", "traced number"  # as errors call them, Python's own too
 
 
 def wrap(tape: Tape, index: int) -> Any:
@@ -321,13 +301,15 @@ def constant(tape: Tape, x: Any) -> Any:
 
 
 def _is_number(dtype: np.dtype[Any]) -> bool:
-    """Whether an element of such an array may be traced as a float: integers become one without a loss."""
+    """Whether elements of such an array are traced as numbers, of which loops can be rolled up."""
     return dtype == np.float64 or dtype.kind in "iub"
 
 
-def _element(tape: Tape, array: int, offset: int) -> Number:
+def _element(tape: Tape, array: int, offset: int) -> Any:
     """One number of an input, an alias or a gradient."""
     key = (ELEMENT, array, offset)
+    if array in tape.dtypes:
+        return wrap(tape, tape.row(key, (), tape.dtype(array)))
     index = tape.known.get(key)
     if index is None:
         index = tape.known[key] = len(tape.rows)
