@@ -34,7 +34,7 @@ STEPS: dict[str, Callable[[Any, Any, int], Any]] = {
 
 
 @pytest.mark.parametrize("backend", ["auto", "numpy"])
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     rows=st.integers(1, 5),
     columns=st.integers(1, 6),

@@ -259,7 +259,11 @@ class LaneProgram(StageProgram):
             code = self._at(*self.stage[i])
             if self._is_sum(i):
                 buffer, offset = self.place[i]
-                code.put("total", self._as(code, self._args(i)[0], NUMBER), buffer, offset, 0, 0)
+                value = self._as(code, self._args(i)[0], NUMBER)
+                times = math.prod(self.tape.shape(self.tape.rows[i][1])) // self._domain(i)
+                if times > 1:  # one number in many places
+                    value = code.entry("multiply", code.entry("constant", float(times)), value)
+                code.put("total", value, buffer, offset, 0, 0)
                 continue
             value = self._value(code, i, here=True)
             if i in self.place:

@@ -24,7 +24,7 @@ from .looping import ChainPlan
 from .results import MOST, Results, casts, declared
 from .roll import Roller
 from .scalars import ScalarProgram
-from .tape import INPUT, LOOP, DeclinedError, Tape
+from .tape import INPUT, LOOP, DeclinedError, Tape, code_of
 
 if TYPE_CHECKING:
     from .dense import DenseProgram
@@ -412,6 +412,8 @@ def _native(
         except DeclinedError:
             numbers, rows = (tape, roots) if scalar else written_out(tape, roots)
             try:
+                if _is_exact(numbers, rows):
+                    raise DeclinedError("numbers that are compared for equality")
                 program = rolled(LaneProgram, numbers, rows, deep=False, least=4)
             except DeclinedError:
                 if len(numbers.rows) > SHORT:
@@ -420,6 +422,19 @@ def _native(
     except DeclinedError as error:
         return str(error)
     return NativePlan(tape, roots, program, options["threads"], feedback, stacked)
+
+
+def _is_exact(tape: Tape, roots: Sequence[int]) -> bool:
+    """Whether single numbers are compared for equality, as the largest is with each in the gradient of `max`.
+
+    Rolled up, a number may be computed twice, here fused with an addition and there not: in the last digit two.
+    """
+    exact = {code_of(ops.equal), code_of(ops.not_equal)}
+    return any(
+        row[0] in exact and i not in tape.shapes and not any(map(tape.is_constant, row[1:]))
+        for i in tape.live(roots)
+        if (row := tape.rows[i])
+    )
 
 
 def _table(tape: Tape, roots: Sequence[int], backend: str) -> TablePlan | None:
