@@ -117,7 +117,9 @@ class Kernel:
         for i in self.rows:
             op, _ = self.tape.operation(self.tape.rows[i][0])
             values[i] = put((op.name, *(value(a) for a in self.tape.rows[i][1:])))
-        code += [("store", values[i], buffer(i), 0, lanes, 1, 0) for i in stored]
+        for i in stored:  # a truth value as 0 or 1
+            number = put(("number", values[i])) if self.tape.dtype(i).kind == "b" else values[i]
+            code.append(("store", number, buffer(i), 0, lanes, 1, 0))
         for i in self.sums:
             strides = self.sum_strides(i)
             assert strides is not None
@@ -230,11 +232,8 @@ class FusedProgram(ArrayProgram):
         self.instructions += len(inside)
         size = math.prod(kernel.shape)
         self.flops += size * len(inside)
-        masks = [i for i in stored if tape.dtype(i).kind == "b"]
-        native, keys = kernel.compile(lambda a: self._argument(kernel, a), [i for i in stored if i not in masks])
-        if masks:
-            raise NotImplementedError
-        arrays, moving, given = [], [], []
+        native, keys = kernel.compile(lambda a: self._argument(kernel, a), stored)
+        arrays, moving, given, masks = [], [], [], []
         for place, key in enumerate(keys):
             if key in inside:
                 if key in kernel.sums and not tape.shape(key):
@@ -243,6 +242,9 @@ class FusedProgram(ArrayProgram):
                 else:
                     self._buffer(key)
             held = self.held.get(key)
+            if key in inside and tape.dtype(key).kind == "b":
+                held = np.empty(kernel.shape, native.dtype)
+                masks.append(f"{self.names[key]}[...] = {self._bind('m', held)}")
             if held is None:
                 moving.append(place)
                 given.append(self.names[key])
@@ -250,7 +252,7 @@ class FusedProgram(ArrayProgram):
         call = self._bind("kernel", bound(native, arrays, moving))
         for i in kernel.rows:
             self.lines.append(f"#   {self._described(i, inside)}")
-        self.lines.append(f"{call}({', '.join(given)})")
+        self.lines += [f"{call}({', '.join(given)})", *masks]
         for i in kernel.sums:
             if not tape.shape(i):
                 self._define(i, f"{self.names[i]}.item()")
