@@ -105,12 +105,12 @@ def _plain(tree: Any) -> Any:
     return tree_build(tree, iter(leaves))
 
 
-def compiled(f: Callable[..., Any], backend: str, *args: Any) -> Any:
+def compiled(f: Callable[..., Any], backend: str, *args: Any, threads: int = 1) -> Any:
     """f, compiled for these arguments, or `None` where this backend says that it cannot run such a program.
 
     Only "llvm" and "python" may say so.
     """
-    program = compile(f, backend=backend)
+    program = compile(f, backend=backend, threads=threads)
     try:
         program(*args)
     except ValueError as error:

@@ -190,6 +190,17 @@ def test_numbers_beside_arrays_of_every_dtype(dtype: Any) -> None:
     check(f, x)
 
 
+def test_a_mask_that_is_moved() -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 5000))
+    wide = np.arange(20_000.0).reshape(5000, 4)
+
+    def f(x: Any, y: Any) -> Any:
+        mask = tn.exp(x) * 2.0 > tn.exp(y)
+        return tn.where(tn.reshape(mask, shape=(-1, 1)), wide, 0.0), tn.where(mask, x, y), tn.sum(tn.exp(x))
+
+    agree(f, x, y, backends=("auto", "numpy"))
+
+
 def test_relu_and_its_slope_are_three_calls() -> None:
     x, w = np.linspace(-1, 1, 12).reshape(3, 4), np.ones((3, 4))
     few = calls(tn.value_and_grad(lambda x: tn.sum(tn.relu(x) * w)), x)

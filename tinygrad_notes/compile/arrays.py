@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import ops
 from ..ops.namespaces import numpy_reading
+from .folding import is_basic
 from .lower import lower
 from .pack import base, is_written, pack
 from .placing import Placing
@@ -274,7 +275,7 @@ class ArrayProgram:
         """A part, a transpose or a reshape: taken once of a buffer, in every call of what comes from outside."""
         shape = self.tape.shape(i)
         x = self.names[args[0]]
-        if name == "getitem" and not _is_basic(params["index"]):
+        if name == "getitem" and not is_basic(params["index"]):
             return False
         if name == "permute_dims":
             how = f".transpose({', '.join(map(str, params['axes']))})"
@@ -419,13 +420,6 @@ def _place(x: np.ndarray[Any, Any]) -> Any:
 
 def _is_plain(x: Any) -> bool:
     return isinstance(x, (bool, int)) or (isinstance(x, float) and math.isfinite(x))
-
-
-def _is_basic(index: Any) -> bool:
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(
-        isinstance(p, (int, np.integer, slice, type(None), type(Ellipsis))) and type(p) is not bool for p in parts
-    )
 
 
 def _index_text(index: Any) -> str:

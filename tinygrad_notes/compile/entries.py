@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .lower import lower
-from .native import Access, Product, Stage, build
+from .native import Access, Blocks, Product, Stage, build
 from .native.primitives import MASK, NUMBER, PRIMITIVES
 from .roll import Roller
 
@@ -49,25 +49,30 @@ class StageProgram:
         self.indices: list[np.ndarray[Any, Any]] = []
 
     def finish(
-        self, stages: Sequence[Stage | Product], feedback: Sequence[tuple[int, Any]], stacked: int, shared: bool
+        self,
+        stages: Sequence[Stage | Product],
+        feedback: Sequence[tuple[int, Any]],
+        stacked: int,
+        shared: bool,
+        blocks: Blocks | None = None,
     ) -> None:
         """Compile the stages, and those that every program ends with."""
         out = len(self.inputs)
         places = [(*self.segments[k], self.inputs.index(what)) for k, what in feedback if what in self.inputs]
         self.stages = [*stages, *closing(out, self.flag, places, self.guarded)]
-        self.stacked = stacked
+        self.stacked, self.blocks = stacked, blocks
         self.instructions = sum(len(s.code) for s in self.stages)
-        self.flops = sum(map(_flops, self.stages))
+        self.flops = sum(_flops(s) * (blocks.times(k) if blocks else 1) for k, s in enumerate(self.stages))
         shared = shared and self.flops >= SHARED
         desk = None if shared else (out, self.flag if self.guarded else None)
-        self.native = build(self.stages, out + 2 + stacked + len(self.indices), shared=shared, desk=desk)
+        self.native = build(self.stages, out + 2 + stacked + len(self.indices), shared=shared, desk=desk, blocks=blocks)
 
     @property
     def source(self) -> str:
         """The stages, a line for each product and each entry."""
         names = [f"input{k}" for k in range(len(self.inputs))] + ["out", "kept"]
         names += [f"stack{k}" for k in range(self.stacked)] + [f"index{k}" for k in range(len(self.indices))]
-        return describe(self.stages, names)
+        return describe(self.stages, names, self.blocks)
 
 
 def _flops(stage: Stage | Product) -> int:
@@ -110,21 +115,25 @@ def padded(count: int) -> int:
     return count if count < 4 else count + -count % 8
 
 
-def _where(at: Access, names: Sequence[str]) -> str:
-    """The elements of a buffer, as text."""
-    moves = [f" + {s} * {name}" for s, name in ((at.row_stride, "row"), (at.lane_stride, "lane")) if s]
-    return f"{names[at.buffer]}[{at.offset}{''.join(moves)}]"
-
-
-def describe(stages: Sequence[Stage | Product], names: Sequence[str]) -> str:
+def describe(stages: Sequence[Stage | Product], names: Sequence[str], blocks: Blocks | None = None) -> str:
     """Stages as text, a line for each entry.
 
     Args:
         stages: the stages.
         names: of the buffers.
+        blocks: which of them are run for each block of samples.
     """
+
+    def place(at: Access, step: str) -> str:
+        moves = [f" + {n} * {name}" for n, name in zip(at[2:], ("row", "lane", step), strict=True) if n]
+        return f"{names[at.buffer]}[{at.offset}{''.join(moves)}]"
+
     lines = []
     for k, stage in enumerate(stages):
+        step = "block" if blocks and blocks.first <= k < blocks.end else "step"
+        if blocks and k in (blocks.first, blocks.end, blocks.after):
+            here = {blocks.first: f"for block in range({blocks.repeats})", blocks.end: "for the samples that are left"}
+            lines.append(f"{(here | {blocks.after: 'when all samples are done'})[k]}:")
         if isinstance(stage, Product):
             lines.append(f"stage {k}: ({stage.rows}, {stage.inner}) @ ({stage.inner}, {stage.lanes})")
         else:
@@ -132,13 +141,13 @@ def describe(stages: Sequence[Stage | Product], names: Sequence[str]) -> str:
             lines.append(f"stage {k}: {rows}{stage.lanes} lane{'s' if stage.lanes > 1 else ''}")
         for n, (what, *rest) in enumerate(stage.code):
             if what in ("load", "store", "total"):
-                where = _where(Access(*(rest if what == "load" else rest[1:])), names)
+                where = place(Access(*(rest if what == "load" else rest[1:])), step)
                 equals = "+=" if what == "total" else "="
                 lines.append(f"  v{n} = {where}" if what == "load" else f"  {where} {equals} v{rest[0]}")
             elif what == "product" and isinstance(stage, Product):
                 start = "".join(f" + v{value}" for value in rest)
-                factor = _where(stage.a, names) if stage.a else "ones"
-                lines.append(f"  v{n} = {factor} @ {_where(stage.b, names)}{start}")
+                factor = place(stage.a, step) if stage.a else "ones"
+                lines.append(f"  v{n} = {factor} @ {place(stage.b, step)}{start}")
             elif what == "gather":
                 lines.append(f"  v{n} = {names[rest[0]]}[{names[rest[1]]}[lane]]")
             else:

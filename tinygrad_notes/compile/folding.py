@@ -56,6 +56,8 @@ def folded(tape: Tape, op: Op, args: Sequence[int], params: dict[str, Any]) -> i
                 count = math.prod(tape.shape(x)) // max(math.prod(shape), 1)
                 return tape.apply(ops.broadcast_to, [tape.constant(number * float(count))], {"shape": shape})
         return x if same else None
+    if op is ops.getitem:
+        return _whole(tape, args[0], params["index"])
     if not op.elementwise or params:
         return None
     if op is ops.where and tape.is_constant(args[0]):
@@ -98,6 +100,23 @@ def folded(tape: Tape, op: Op, args: Sequence[int], params: dict[str, Any]) -> i
                 if tape.filling(args[k]) == -1 and _result_is(tape, args[1 - k], args[k]):
                     return tape.apply(ops.negative, [args[1 - k]], {})
     return None
+
+
+def is_basic(index: Any) -> bool:
+    """Whether an index picks a part at strides."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(
+        isinstance(p, (int, np.integer, slice, type(None), type(Ellipsis))) and type(p) is not bool for p in parts
+    )
+
+
+def _whole(tape: Tape, x: int, index: Any) -> int | None:
+    """A part that is all of an array, in order, as a reshape: a view that more back ends know."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if not is_basic(index) or any(isinstance(p, slice) and (p.step or 1) < 0 for p in parts):
+        return None
+    shape = np.broadcast_to(0.0, tape.shape(x))[index].shape
+    return tape.apply(ops.reshape, [x], {"shape": shape}) if math.prod(shape) == math.prod(tape.shape(x)) else None
 
 
 def taken(tape: Tape, x: int, g: int) -> int | None:

@@ -227,8 +227,7 @@ class FusedProgram(ArrayProgram):
         size = math.prod(kernel.shape)
         self.flops += size * len(inside)
         native, keys = kernel.compile(lambda a: self._argument(kernel, a), stored)
-        masks = []
-        arrays, moving, given = [], [], []
+        arrays, moving, given, masks = [], [], [], []
         for place, key in enumerate(keys):
             if key in inside:
                 if key in kernel.sums and not tape.shape(key):
@@ -237,6 +236,9 @@ class FusedProgram(ArrayProgram):
                 else:
                     self._buffer(key)
             held = self.held.get(key)
+            if key in inside and tape.dtype(key).kind == "b":
+                held = np.empty(kernel.shape, native.dtype)
+                masks.append(f"{self.names[key]}[...] = {self._bind('m', held)}")
             if held is None:
                 moving.append(place)
                 given.append(self.names[key])

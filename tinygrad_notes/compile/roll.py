@@ -45,9 +45,9 @@ MULTIPLY, STACK = code_of(ops.multiply), ops.stack
 
 
 class Lane(NamedTuple):
-    """The key of a row for all samples of a map."""
+    """The key of a row, or of an array of rows, for all samples of a map."""
 
-    row: int
+    key: Any
     map: int
 
 
@@ -89,13 +89,22 @@ class Roller:
         """The array of many rows of one class."""
         return self._run(self._key(indices))
 
-    def _key(self, ids: Ids) -> Any:
-        """The key of an array of rows without axes along which nothing changes; a single row is its own key."""
-        if ids.size == 1:
-            return int(ids.flat[0])
-        key = (ids.shape, ids.tobytes())
-        self.ids.setdefault(key, ids)
-        return key
+    def _key(self, ids: Ids, number: int | None = None) -> Any:
+        """The key of an array of rows without axes along which nothing changes; a single row is its own key.
+
+        Args:
+            ids: the rows.
+            number: the map that they are in, if any; rows that no sample is in are as they are without it.
+        """
+        key: Any = int(ids.flat[0])
+        if ids.size > 1:
+            key = (ids.shape, ids.tobytes())
+            self.ids.setdefault(key, ids)
+        return key if number is None or not self._depends(ids, number) else Lane(key, number)
+
+    def _rows(self, key: Any) -> Ids:
+        """The rows of a key."""
+        return np.array(key) if isinstance(key, int) else self.ids[key]
 
     def _run(self, key: Any) -> Any:
         """The result of a job and of all the jobs it waits for; a stack of its own, since graphs are deep."""
@@ -119,9 +128,9 @@ class Roller:
 
     def _job(self, key: Any) -> Generator[Any, Any, Any]:
         if isinstance(key, Lane):
-            return self._mapped(key)
+            return self._mapped(self._rows(key.key), key.map)
         if not isinstance(key, int):
-            return self._array(self.ids[key])
+            return self._array(self._rows(key))
         return self._noted(key) if key in self.source.lines or key in self.source.names else self._single(key)
 
     def _noted(self, index: int) -> Generator[Any, Any, Any]:
@@ -146,9 +155,9 @@ class Roller:
             return source.constants[row[1]]
         if code == MAPPED:
             many = source.maps[row[2]]
-            found = yield Lane(row[1], many.number)
+            found = yield self._key(np.array(row[1]), many.number)
             found = found if isinstance(found, Traced) else constant(tape, found)
-            if self._depends(row[1], many.number):
+            if self._depends(np.array(row[1]), many.number):
                 return found
             return ops.broadcast_to(found, shape=(many.size, *found.shape))
         if code == SAMPLE:
@@ -167,7 +176,7 @@ class Roller:
                 inner = constant(tape, inner)
             return wrap(tape, tape.row((code, inner.index, *row[2:]), shape, dtype))
         if code == ADD and index not in source.shapes:
-            return (yield from self._sum(np.array([index]), ()))
+            return (yield from self._sum(np.array(index)))
         op, params = source.operation(code)
         if op is STACK:
             ids = np.array(row[1:])
@@ -230,34 +239,33 @@ class Roller:
             parts += [(place, enter(self.tape, number_of(g))) for place in at]
         return wrap(self.tape, self.tape.assemble(parts, shape))
 
-    # --- one row for all samples ------------------------------------------------------------------------------------
+    # --- for all samples --------------------------------------------------------------------------------------------
 
-    def _mapped(self, key: Lane) -> Generator[Any, Any, Any]:
-        """A row of numbers for each sample of a map, as an array; a row that no sample is in as it is."""
+    def _mapped(self, ids: Ids, number: int) -> Generator[Any, Any, Any]:
+        """Rows of one class for each sample of a map: an array whose first axis is the samples."""
         source = self.source
-        index, number = key.row, key.map
-        if not self._depends(index, number):
-            return (yield index)
+        index = int(ids.flat[0])
         row = source.rows[index]
         plain = row[0] >= 0 or row[0] == DETACHED or (row[0] == ELEMENT and source.rows[row[1]][0] == SAMPLE)
-        if index in source.shapes or not plain:
+        if index in source.shapes or not plain or len(row) > 4:  # a class knows three arguments
             raise DeclinedError("a map of a function of arrays, of a gradient or of a map")
-        if row[0] == ELEMENT:
-            _, array, k = source.rows[row[1]]
-            many, shape = source.maps[k], source.shape(array)
-            place = np.unravel_index(row[2], shape[: many.axis] + shape[many.axis + 1 :]) if len(shape) > 1 else ()
-            strides = contiguous(shape)
-            start = sum(int(p) * s for p, s in zip(place, strides[: many.axis] + strides[many.axis + 1 :], strict=True))
-            return self._places((yield array), shape, start + strides[many.axis] * np.arange(many.size))
-        args = []
-        for a in source.arguments(index):
-            args.append((yield Lane(a, number)))  # noqa: PERF401  # no comprehension may wait
-        if row[0] == DETACHED:
-            return wrap(self.tape, self.tape.row((DETACHED, args[0].index), args[0].shape, args[0].dtype))
-        return self._apply(*source.operation(row[0])[:1], args, source.operation(row[0])[1])
+        if row[0] != ELEMENT:
+            found, whole = (yield from self._array(ids, number)), (source.maps[number].size, *ids.shape)
+            simplified = isinstance(found, Traced) and found.shape not in ((), whole)
+            return ops.broadcast_to(found, shape=whole) if simplified else found
+        _, array, k = source.rows[row[1]]
+        many, shape = source.maps[k], source.shape(array)
+        strides = contiguous(shape)
+        rest, steps = (x[: many.axis] + x[many.axis + 1 :] for x in (shape, strides))
+        places = np.unravel_index(self.classes.args[1][ids], rest) if rest else ()
+        starts = sum((p * s for p, s in zip(places, steps, strict=True)), np.zeros(ids.shape, int))
+        samples = (strides[many.axis] * np.arange(many.size)).reshape(-1, *[1] * ids.ndim)
+        return self._places((yield array), shape, starts + samples)
 
-    def _depends(self, index: int, number: int) -> bool:
-        """Whether a row is computed from a sample of a map."""
+    def _depends(self, ids: Ids, number: int | None) -> bool:
+        """Whether rows of one class are computed from a sample of a map."""
+        if number is None:
+            return False
         if number not in self.sampled:
             source = self.source
             marks = self.sampled[number] = bytearray(len(source.rows))
@@ -267,12 +275,12 @@ class Roller:
                     marks[i] = source.maps[row[2]].number == number
                 elif row[0] != MAPPED or source.maps[row[2]].number != number:
                     marks[i] = any(marks[a] for a in source.arguments(i))
-        return bool(self.sampled[number][index])
+        return bool(self.sampled[number][int(ids.flat[0])])
 
     # --- many rows in step ------------------------------------------------------------------------------------------
 
-    def _array(self, ids: Ids) -> Generator[Any, Any, Any]:
-        """The array whose elements are these rows, all of one class; in the shape of `ids`."""
+    def _array(self, ids: Ids, number: int | None = None) -> Generator[Any, Any, Any]:
+        """The array whose elements are these rows, all of one class; in the shape of `ids`, behind that of samples."""
         source = self.source
         row = source.rows[int(ids.flat[0])]
         code = row[0]
@@ -280,41 +288,38 @@ class Roller:
             array = yield row[1]
             return self._places(array, source.shape(row[1]), self.classes.args[1][ids])
         if code == ADD and self.deep:
-            return (yield from self._sum(ids.reshape(-1), ids.shape))
-        if code == DETACHED:
-            inner = yield from self._argument(self.classes.args[0][ids])
-            return wrap(self.tape, self.tape.row((code, inner.index), inner.shape, inner.dtype))
+            return (yield from self._sum(ids, number))
         args = []
         for k in range(len(row) - 1):
-            args.append((yield from self._argument(self.classes.args[k][ids])))  # noqa: PERF401  # no comprehension may wait
+            args.append((yield from self._argument(self.classes.args[k][ids], number)))  # noqa: PERF401  # no comprehension may wait
+        if code == DETACHED:
+            return wrap(self.tape, self.tape.row((code, args[0].index), args[0].shape, args[0].dtype))
         op, params = source.operation(code)
         return self._apply(op, args, params)
 
-    def _argument(self, ids: Ids) -> Generator[Any, Any, Any]:
+    def _argument(self, ids: Ids, number: int | None) -> Generator[Any, Any, Any]:
         """An array of rows as an argument: computed once where it does not change, and broadcast along there."""
         varies = varying(ids)
-        index = tuple(slice(None) if v else 0 for v in varies)
-        found = yield self._key(ids[index])
-        kept = tuple(n for n, v in zip(ids.shape, varies, strict=True) if v)
-        if not kept or all(varies):
+        found = yield self._key(ids[tuple(slice(None) if v else 0 for v in varies)], number)
+        if all(varies) or not isinstance(found, Traced) or not found.shape:
             return found
-        first = varies.index(True)
-        if all(varies[first:]):  # broadcasting adds axes in front by itself
+        samples = (self.source.maps[number].size,) if number is not None and self._depends(ids, number) else ()
+        if not samples and all(varies[varies.index(True) :]):  # broadcasting adds axes in front by itself
             return found
-        return ops.reshape(found, shape=tuple(n if v else 1 for n, v in zip(ids.shape, varies, strict=True)))
+        return ops.reshape(found, shape=(*samples, *(n if v else 1 for n, v in zip(ids.shape, varies, strict=True))))
 
-    def _sum(self, ids: Ids, shape: tuple[int, ...]) -> Generator[Any, Any, Any]:
+    def _sum(self, ids: Ids, number: int | None = None) -> Generator[Any, Any, Any]:
         """A sum (or many, in step): terms of one class become a sum along an axis."""
-        terms = np.array([self.classes.terms(int(i)) for i in ids]).reshape(*shape, -1)
+        terms = np.array([self.classes.terms(int(i)) for i in ids.flat]).reshape(*ids.shape, -1)
         first = terms.reshape(-1, terms.shape[-1])[0].tolist()
         total: Any = None
         for group in self._groups(first):
             if len(group) >= self.least and self.classes.kinds[first[group[0]]] >= 0:
-                part = yield from self._rolled(terms[..., group])
+                part = yield from self._rolled(terms[..., group], number)
                 total = part if total is None else total + part
                 continue
             for t in group:
-                part = yield from self._argument(terms[..., t]) if shape else iter_key(int(terms[..., t]))
+                part = yield from self._argument(terms[..., t], number)
                 total = part if total is None else total + part
         return total
 
@@ -335,41 +340,49 @@ class Roller:
             rest = [] if last else [t for g in classes.values() if len(g) < self.least for t in g]
         return sorted(groups, key=lambda g: g[0])  # in the order in which they were written
 
-    def _rolled(self, ids: Ids) -> Generator[Any, Any, Any]:
+    def _rolled(self, ids: Ids, number: int | None) -> Generator[Any, Any, Any]:
         """Terms of one class, summed along the last axis of `ids`."""
         row = self.source.rows[int(ids.flat[0])]
-        if self.deep and row[0] == MULTIPLY and ids.ndim > 1:
-            product = yield from self._product(self.classes.args[0][ids], self.classes.args[1][ids])
+        if self.deep and row[0] == MULTIPLY:
+            product = yield from self._product(self.classes.args[0][ids], self.classes.args[1][ids], number)
             if product is not None:
                 return product
-        found = yield from self._argument(ids)
         if not varying(ids)[-1]:  # one term, many times
-            return found * float(ids.shape[-1])
-        return ops.sum(found, axis=-1)
+            return (yield from self._argument(ids[..., 0], number)) * float(ids.shape[-1])
+        return ops.sum((yield from self._argument(ids, number)), axis=-1)
 
-    def _product(self, a: Ids, b: Ids) -> Generator[Any, Any, Any]:
-        """Σ a · b along the last axis as a matrix product, where a and b vary along different other axes; else None."""
+    def _product(self, a: Ids, b: Ids, number: int | None) -> Generator[Any, Any, Any]:
+        """Σ a · b along the last axis as a matrix product, where a and b vary along different other axes; else None.
+
+        The axis of a map's samples is the one before the first.
+        """
+        size = a.shape[-1]
+        extent = dict(enumerate(a.shape[:-1]))
+        if number is not None:
+            extent = {-1: self.source.maps[number].size, **extent}
         in_a, in_b = varying(a), varying(b)
         if not (in_a[-1] and in_b[-1]):
             return None
-        rows = [k for k in range(a.ndim - 1) if in_a[k]]
-        columns = [k for k in range(a.ndim - 1) if in_b[k]]
+        rows, columns = (
+            [k for k in extent if (varies[k] if k >= 0 else self._depends(ids, number))]
+            for ids, varies in ((a, in_a), (b, in_b))
+        )
         if set(rows) & set(columns) or not (rows or columns):
             return None
         if columns and (not rows or columns[0] < rows[0]):  # the factor of the first axes stands on the left
             a, b, in_a, in_b, rows, columns = b, a, in_b, in_a, columns, rows
-        left = yield self._key(a[tuple(slice(None) if v else 0 for v in in_a)])
-        right = yield self._key(b[tuple(slice(None) if v else 0 for v in in_b)])
-        size = a.shape[-1]
+        left = yield self._key(a[tuple(slice(None) if v else 0 for v in in_a)], number)
+        right = yield self._key(b[tuple(slice(None) if v else 0 for v in in_b)], number)
         left = ops.reshape(left, shape=(-1, size)) if rows else left
         right = ops.reshape(right, shape=(-1, size)).T if columns else right
         product = left @ right
         where = rows + columns
-        product = ops.reshape(product, shape=tuple(a.shape[k] for k in where))
+        product = ops.reshape(product, shape=tuple(extent[k] for k in where))
         order = sorted(range(len(where)), key=where.__getitem__)
         if order != list(range(len(where))):
             product = ops.permute_dims(product, axes=tuple(order))
-        return ops.reshape(product, shape=tuple(a.shape[k] if k in where else 1 for k in range(a.ndim - 1)))
+        there = [k for k in extent if k >= 0 or k in where]
+        return ops.reshape(product, shape=tuple(extent[k] if k in where else 1 for k in there))
 
     # --- elements of arrays -----------------------------------------------------------------------------------------
 
@@ -392,11 +405,6 @@ class Roller:
         if not offsets.ndim:
             return array[tuple(int(i) for i in np.unravel_index(int(offsets), shape))] if shape else array
         return strided(array, shape, offsets)
-
-
-def iter_key(key: Any) -> Generator[Any, Any, Any]:
-    """A job that waits for one other."""
-    return (yield key)
 
 
 def number_of(y: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from programs import interpret
 
-from tinygrad_notes.compile.native import Stage, build
+from tinygrad_notes.compile.native import Blocks, Stage, build
 
 DOUBLE = [("load", 0, 0, 0, 1, 0), ("add", 0, 0), ("store", 1, 1, 0, 0, 1, 0)]
 GATHER = [("gather", 0, 1, 0), ("store", 0, 2, 0, 0, 1, 0)]
@@ -46,6 +46,16 @@ def test_what_is_not_well_formed_is_refused(code, message):
 def test_arrays_that_do_not_fit_are_refused(arrays, message):
     with pytest.raises(ValueError, match=message):
         build([Stage(4, 1, DOUBLE)], 2).bind(arrays)
+
+
+def test_blocks_that_reach_too_far_are_refused():
+    block = [("load", 0, 0, 0, 1, 4), ("store", 0, 1, 0, 0, 1, 4)]
+    native = build([Stage(4, 1, block)], 2, blocks=Blocks(0, 1, 1, 3, buffer=1, offset=0, sums=0))
+    with pytest.raises(ValueError, match="touches elements 0 to 11 of buffer 0, which holds 11"):
+        native.bind([np.zeros(11), np.zeros(12)])
+    found = np.zeros(12)
+    native.bind([np.arange(12.0), found])(5)
+    assert found.tolist() == list(range(12))
 
 
 def test_memory_that_is_shared_and_written_is_refused():

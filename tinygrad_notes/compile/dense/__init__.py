@@ -2,7 +2,7 @@
 
 What NumPy would do call by call is one call here: no result goes back to Python, and what is small stays in the cache.
 `schedule.py` decides what is computed together, `stages.py` writes it and gives out memory, `jobs.py` has the words
-that both use.
+that both use. What is computed for many samples runs in blocks of them: `samples.py`, `blocks.py`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..entries import COMPUTED, StageProgram
+from ..expand import is_scalar
 from ..loop import Slice
 from ..roll import Roller
-from .schedule import Schedule
+from ..tape import DeclinedError
+from . import schedule
+from .blocks import blocked
 from .stages import Stages
 
 __all__ = ["DenseProgram"]
@@ -41,9 +44,16 @@ class DenseProgram(StageProgram):
         shared: bool = False,
     ) -> None:
         super().__init__(roller, roots, COMPUTED)
-        schedule = Schedule(self.tape, self.roots, len(self.roots) - stacked)
-        self.inputs = [self.tape.inputs[self.tape.rows[i][1]] for i in schedule.inputs]
-        parts = {k: i for k, i in enumerate(schedule.inputs) if isinstance(self.inputs[k], Slice)}
-        written = Stages(schedule, {k: math.prod(self.tape.shape(i)) for k, i in parts.items()})
+        mapped = roller.source.maps if is_scalar(roller.source, roller.live) else []  # in lanes, if not here
+        least = max([schedule.LEAST, *(schedule.FOR_EACH * many.size for many in mapped)])
+        jobs = schedule.Schedule(self.tape, self.roots, len(self.roots) - stacked, least)
+        self.inputs = [self.tape.inputs[self.tape.rows[i][1]] for i in jobs.inputs]
+        parts = {k: i for k, i in enumerate(jobs.inputs) if isinstance(self.inputs[k], Slice)}
+        written = Stages(jobs, {k: math.prod(self.tape.shape(i)) for k, i in parts.items()})
+        stages, blocks = written.phases[0], None
+        if not stacked and not parts and (found := blocked(self.tape, self.roots, written.sizes[1])):
+            written, stages, blocks = found
+        if written.schedule.largest > schedule.MOST:
+            raise DeclinedError(f"products of up to {written.schedule.largest} multiplications")
         self.sizes, self.segments, self.flag = written.sizes, written.segments, written.flag
-        self.finish(written.stages, feedback, stacked, shared)
+        self.finish(stages, feedback, stacked, shared, blocks)

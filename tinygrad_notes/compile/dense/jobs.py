@@ -7,7 +7,7 @@ transpose, a reshape or a part costs nothing. A view here stands for places only
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -18,6 +18,15 @@ from ..tape import DeclinedError
 View = np.ndarray[Any, Any]
 Held = tuple[int, View]
 """The row in whose memory something lies, and how it lies there."""
+
+VIEWS: dict[str, Callable[[View, dict[str, Any]], View]] = {
+    "reshape": lambda x, given: x.reshape(given["shape"]),
+    "permute_dims": lambda x, given: x.transpose(given["axes"]),
+    "broadcast_to": lambda x, given: np.broadcast_to(x, given["shape"]),
+    "expand_dims": lambda x, given: np.expand_dims(x, given["axis"]),
+    "squeeze": lambda x, given: np.squeeze(x, given["axis"]),
+}
+"""Ops whose result lies in the memory of their argument."""
 
 
 class Matrices(NamedTuple):

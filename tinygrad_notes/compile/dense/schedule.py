@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,22 +11,19 @@ import numpy as np
 from ..entries import COMPUTED
 from ..native.primitives import CHEAP
 from ..tape import CONSTANT, ELEMENT, INPUT, LANES, DeclinedError, Tape
-from .jobs import Chain, Copy, Fill, Fold, Held, Job, Matrices, View, offset_of, offsets_of
+from .jobs import VIEWS, Chain, Copy, Fill, Fold, Held, Job, Matrices, View, offset_of, offsets_of
+from .samples import AFTER, WITHIN, Samples
 
 LEAST = 2_000
 """The fewest multiplications of the largest product: below, lanes in straight-line code are quicker."""
+FOR_EACH = 100
+"""The same for each sample of a map, which could run in lanes as well."""
 MOST = 20_000_000
-"""The most: above, BLAS is, which also cuts the inner axis to fit the cache."""
+"""The most, of a block where samples run in blocks: above, BLAS is quicker, which also cuts the inner axis to fit the
+cache."""
 FOLDED = 32
 """The longest axis along which a greatest or least number is found in straight-line code."""
 
-VIEWS: dict[str, Callable[[View, dict[str, Any]], View]] = {
-    "reshape": lambda x, given: x.reshape(given["shape"]),
-    "permute_dims": lambda x, given: x.transpose(given["axes"]),
-    "broadcast_to": lambda x, given: np.broadcast_to(x, given["shape"]),
-    "expand_dims": lambda x, given: np.expand_dims(x, given["axis"]),
-    "squeeze": lambda x, given: np.squeeze(x, given["axis"]),
-}
 LONGEST = 24
 """The most rows that are computed on a product's tiles: they are written for each vector of a tile."""
 FOLDS = {"max": "maximum", "min": "minimum"}
@@ -43,6 +40,8 @@ class Schedule:
         tape: the program, lowered.
         roots: the rows to return.
         whole: how many of them lie in the results, one after the other; the others have a part for each step.
+        least: the fewest multiplications of the largest product.
+        samples: what is computed before the samples, with them and after them, if that is told apart.
 
     Attributes:
         names: the op of each row.
@@ -50,14 +49,18 @@ class Schedule:
         inputs: the rows that are given.
         stored: the rows that other jobs read from memory.
         jobs: the jobs, in order.
+        ends: how many of them there are at the end of each phase.
+        largest: the multiplications of the largest product.
         returned: for a row that is computed where a root is to be: which root.
 
     Raises:
         DeclinedError: it holds something that is not computed here, or another back end is quicker.
     """
 
-    def __init__(self, tape: Tape, roots: Sequence[int], whole: int) -> None:
-        self.tape, self.roots, self.whole = tape, roots, whole
+    def __init__(
+        self, tape: Tape, roots: Sequence[int], whole: int, least: int = 0, samples: Samples | None = None
+    ) -> None:
+        self.tape, self.roots, self.whole, self.least, self.samples = tape, roots, whole, least, samples
         self.live = tape.live(roots)
         self.names = {i: tape.operation(code)[0].name for i in self.live if (code := tape.rows[i][0]) >= 0}
         self._look()
@@ -65,15 +68,16 @@ class Schedule:
         self.held: dict[int, Held] = {}
         self.stored: set[int] = set()
         self.jobs: list[Job] = []
+        self.ends: list[int] = []
         self.open: dict[tuple[int, ...], Chain] = {}
+        self.returned: dict[int, int] = {}
         self._schedule()
-        self._return()
 
     # --- what a row is ----------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
         """Refuse what cannot be computed, or is better computed otherwise."""
-        tape, largest = self.tape, 0
+        tape, self.largest = self.tape, 0
         self.users: dict[int, list[int]] = {}
         for i in self.live:
             code, shape, dtype = tape.rows[i][0], tape.shape(i), tape.dtype(i)
@@ -89,9 +93,9 @@ class Schedule:
                 if code not in (INPUT, CONSTANT, ELEMENT, LANES):
                     raise DeclinedError("an input or an array of another kind")
             elif self.names[i] == "matmul":
-                largest = max(largest, math.prod(shape) * tape.shape(tape.rows[i][1])[-1])
-        if not LEAST <= largest <= MOST:
-            raise DeclinedError(f"products of up to {largest} multiplications")
+                self.largest = max(self.largest, math.prod(shape) * tape.shape(tape.rows[i][1])[-1])
+        if self.largest < self.least:
+            raise DeclinedError(f"products of up to {self.largest} multiplications")
 
     def number(self, i: int) -> float | None:
         """The number that is in all places of a row, if it is known; a truth value is 0 or 1."""
@@ -129,21 +133,41 @@ class Schedule:
 
     def _schedule(self) -> None:
         tape = self.tape
-        for i in self.live:
+        for i in sorted(self.live, key=self._phase):
             row = tape.rows[i]
             if row[0] == CONSTANT:
                 continue
+            while self._phase(i) > len(self.ends):
+                self._close()
             if row[0] == INPUT:
                 self._own(i)
             elif row[0] in (ELEMENT, LANES):
                 self._pick(i, row[1], np.array(row[2]) if row[0] == ELEMENT else tape.offsets[row[2]])
             else:
                 self._row(i, self.names[i], row[1:], tape.operation(row[0])[1])
+        while len(self.ends) <= (AFTER if self.samples else 0):
+            self._close()
+
+    def _is_apart(self, r: int) -> bool:
+        """Whether the numbers of a root that belong to some samples do not lie together among those of all."""
+        return self.samples is not None and math.prod(self.tape.shape(r)[: self.samples.axes.get(r, 0)]) > 1
+
+    def _phase(self, i: int) -> int:
+        """When a row is computed."""
+        return self.samples.phases[i] if self.samples else 0
+
+    def _close(self) -> None:
+        """The end of a phase."""
         self.jobs += self.open.values()
+        self.open.clear()
+        self._return()
+        self.ends.append(len(self.jobs))
 
     def _own(self, i: int) -> None:
-        """A row has memory of its own, in C order."""
-        self.held[i] = i, np.empty(self.tape.shape(i))
+        """A row has memory of its own, in C order; some samples of an input lie among all of them."""
+        shape, full = self.tape.shape(i), self.samples.tape.shape(i) if self.samples else ()
+        among = self.tape.rows[i][0] == INPUT and len(full) > 0
+        self.held[i] = i, np.empty(full)[tuple(map(slice, shape))] if among else np.empty(shape)
 
     def _pick(self, i: int, array: int, offsets: np.ndarray[Any, Any]) -> None:
         """Numbers of an array, at strides."""
@@ -157,6 +181,8 @@ class Schedule:
         first = int(offsets.flat[0])
         steps = [int(np.take(offsets, 1, k).flat[0]) - first if n > 1 else 0 for k, n in enumerate(offsets.shape)]
         base = self.held[root][1]
+        if not base.flags.c_contiguous:
+            raise DeclinedError("numbers of a part of an array that is not in order")
         start = base.reshape(-1)[offset_of(view, base) + first :]
         found = np.lib.stride_tricks.as_strided(start, offsets.shape, [8 * s for s in steps])
         if not (offsets_of(found, offsets.shape) == offsets - first).all():
@@ -219,7 +245,7 @@ class Schedule:
             raise DeclinedError("a sum of a constant or of truth values")
         self._own(i)
         shape = self.tape.shape(x)
-        if math.prod(self.tape.shape(i)) == 1:
+        if math.prod(self.tape.shape(i)) == 1 and not (self.samples and i in self.samples.axes):
             chain = self.open.get(shape)
             if chain is not None and chain.product:
                 self.jobs.append(self.open.pop(shape))
@@ -309,9 +335,13 @@ class Schedule:
     # --- results ----------------------------------------------------------------------------------------------------
 
     def _return(self) -> None:
-        """Where roots are: a computed row lies in its segment of the results; others are copied there."""
-        self.returned: dict[int, int] = {}  # a computed row → the root that it is
+        """Where the roots of a phase are: a computed row lies in its segment of the results; others are copied there.
+
+        What is not there for each sample is copied when all samples are done.
+        """
         for k, r in enumerate(self.roots):
+            if self.samples and len(self.ends) != (WITHIN if r in self.samples.axes else AFTER):
+                continue
             if self.is_mask(r):
                 raise DeclinedError("a result that is a truth value")
             if (number := self.number(r)) is not None:
@@ -320,7 +350,8 @@ class Schedule:
             root, view = self.held[r]
             self.stored.add(root)
             whole = view.flags.c_contiguous and view.size == self.held[root][1].size
-            if k < self.whole and whole and root not in self.inputs and root not in self.returned:
+            own = self._phase(root) == len(self.ends) and root not in self.inputs and root not in self.returned
+            if k < self.whole and whole and own and not self._is_apart(r):
                 self.returned[root] = k
             else:
                 self.jobs.append(Copy(r, (root, view), k))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..entries import Code, padded
 from ..native import Access, Product, Stage
 from ..native.primitives import NUMBER, PRIMITIVES
 from .jobs import Chain, Fill, Fold, Grid, Held, Job, grid_of, in_order, offset_of
+from .samples import WITHIN
 from .schedule import Schedule
 
 
@@ -22,26 +24,41 @@ class Memory(NamedTuple):
     row: int
 
 
+class Place(NamedTuple):
+    """Where a row's numbers begin, and how far a step, or a block of samples, goes on."""
+
+    buffer: int
+    base: int
+    step: int = 0
+
+
 class Stages:
     """The stages of a schedule.
 
     Args:
         schedule: the jobs.
         strides: how far a step goes on in a buffer, by the part of the step; for others than `stacks`.
+        beside: stages on a block of samples, of a schedule that differs by how many these are: what is not there for
+            each sample is where it is there.
+        done: how many samples come before those of this schedule.
 
     Attributes:
         out, kept, stacks: the buffers of the results, of what is needed on the way, and of what each step returns.
         sizes: of `out` and `kept`, in numbers.
         segments: where in its buffer the numbers of each root are: offset and count.
         flag: the place in `out` for whether all results are finite.
-        stages: the stages.
+        sums: where in `kept` the sums over samples are: offset and count; those of a block come after them.
+        phases: the stages of each phase.
     """
 
-    def __init__(self, schedule: Schedule, strides: dict[int, int]) -> None:
+    def __init__(
+        self, schedule: Schedule, strides: dict[int, int], beside: Stages | None = None, done: int = 0
+    ) -> None:
         self.schedule, self.tape, self.held, self.whole = schedule, schedule.tape, schedule.held, schedule.whole
+        self.samples, self.beside, self.done = schedule.samples, beside, done
+        self.full = self.samples.tape if self.samples else self.tape
         self.out, self.kept = len(schedule.inputs), len(schedule.inputs) + 1
         self.stacks = list(range(self.kept + 1, self.kept + 1 + len(schedule.roots) - self.whole))
-        self.place: dict[int, tuple[int, int]] = {i: (k, 0) for k, i in enumerate(schedule.inputs)}
         self.strides = dict(strides)
         self.sizes, self.segments = [0, 0], list[tuple[int, int]]()
         self._reserve()
@@ -51,38 +68,72 @@ class Stages:
             self.reads, self.writes = set[int](), set[int]()
             written.append(self._stage(job))
             self.touched.append((self.reads, self.writes))
-        self._allot()
-        self.stages = [self._placed(stage) for stage in written]
+        self.phases = []
+        for phase, (first, end) in enumerate(pairwise([0, *schedule.ends])):
+            self._allot(first, end)
+            self.within = bool(self.samples) and phase == WITHIN
+            self.phases.append([self._placed(stage) for stage in written[first:end]])
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
     def _reserve(self) -> None:
-        """A segment of the results for each root."""
+        """A segment of the results for each root, and memory for sums over samples."""
         for k, r in enumerate(self.schedule.roots):
-            count = math.prod(self.tape.shape(r))
+            count = math.prod(self.full.shape(r))
             self.segments.append((self.sizes[0] if k < self.whole else 0, count))
             if k < self.whole:
                 self.sizes[0] += count
-        self.place |= {row: self._segment(k) for row, k in self.schedule.returned.items()}
         self.strides |= {b: self.segments[self.whole + k][1] for k, b in enumerate(self.stacks)}
         self.flag = padded(self.sizes[0])
         self.sizes[0] = self.flag + 1
+        self.place = {i: self._given(i, k, 0) for k, i in enumerate(self.schedule.inputs)}
+        self.place |= {row: self._segment(k) for row, k in self.schedule.returned.items()}
+        self.sums = 0, 0
+        if self.beside:
+            self.sizes, self.sums = self.beside.sizes, self.beside.sums
+            self.place = {**self.beside.place, **self.place}
+            for i in self.samples.axes if self.samples else ():
+                if self.place.get(i, (self.kept,))[0] == self.kept:
+                    self.place.pop(i, None)
+        elif self.samples:
+            for i in sorted(self.samples.sums):
+                self.place[i] = Place(self.kept, self.sizes[1])
+                self.sizes[1] += math.prod(self.tape.shape(i))
+            self.sizes[1] += -self.sizes[1] % 8
+            self.sums = 0, self.sizes[1]
+            self.sizes[1] *= 2
 
-    def _allot(self) -> None:
-        """Give out memory: what is read for the last time makes room for others."""
+    def _given(self, row: int, buffer: int, base: int) -> Place:
+        """Where a row begins that is given from outside, or returned."""
+        if self.samples is None or row not in self.samples.axes:
+            return Place(buffer, base, self.strides.get(buffer, 0))
+        axis = self.samples.axes[row]
+        each = math.prod(self.tape.shape(row)[axis + 1 :])
+        return Place(buffer, base + each * self.done, 0 if self.done else each * self.tape.shape(row)[axis])
+
+    def _segment(self, root: int) -> Place:
+        """Where a root begins."""
+        buffer = self.out if root < self.whole else self.stacks[root - self.whole]
+        return self._given(self.schedule.roots[root], buffer, self.segments[root][0])
+
+    def _allot(self, first: int, end: int) -> None:
+        """Give out memory for some jobs: what they read for the last time makes room for others of them."""
         free: dict[int, list[int]] = {}
         last = {root: k for k, (reads, writes) in enumerate(self.touched) for root in (*reads, *writes)}
-        for k, (reads, writes) in enumerate(self.touched):
+        own = set[int]()
+        for k in range(first, end):
+            reads, writes = self.touched[k]
             for root in writes:
                 if root not in self.place:
                     size = math.prod(self.tape.shape(root))
                     if not free.get(size):
                         free.setdefault(size, []).append(self.sizes[1])
                         self.sizes[1] += size + -size % 8
-                    self.place[root] = self.kept, free[size].pop()
+                    self.place[root] = Place(self.kept, free[size].pop())
+                    own.add(root)
             for root in reads | writes:
-                if last[root] == k and self.place[root][0] == self.kept:
-                    free[math.prod(self.tape.shape(root))].append(self.place[root][1])
+                if last[root] == k and root in own:
+                    free[math.prod(self.tape.shape(root))].append(self.place[root].base)
 
     def _placed(self, stage: Stage | Product) -> Stage | Product:
         """A stage with buffers in place of rows."""
@@ -103,8 +154,10 @@ class Stages:
         row: Any = at.buffer
         if not isinstance(row, Memory):
             return at
-        buffer, base = self.place[row.row]
-        return at._replace(buffer=buffer, offset=base + at.offset, step_stride=self.strides.get(buffer, 0))
+        buffer, base, step = self.place[row.row]
+        if self.within and self.samples and row.row in self.samples.sums:
+            base += self.sums[1]
+        return at._replace(buffer=buffer, offset=base + at.offset, step_stride=step)
 
     # --- stages -----------------------------------------------------------------------------------------------------
 
@@ -120,28 +173,28 @@ class Stages:
                 total = value if total is None else code.entry(job.op, total, value)
             code.put("store", total, *self._at((job.row, np.empty(x.shape[0])), write=True))
             return Stage(x.shape[0], 1, code.entries)
-        if isinstance(job, Fill):
-            code = Code()
-            number = code.put("constant", job.number)
-            buffer, offset = self._segment(job.root)
-            code.put("store", number, buffer, offset, 0, 1, self.strides.get(buffer, 0))
-            return Stage(self.segments[job.root][1], 1, code.entries)
-        root, x = job.x
-        grid = grid_of(x.shape, [x.strides])
         code = Code()
-        value = code.entry("load", *self._at((root, x), grid))
+        if isinstance(job, Fill):
+            grid, target = self._target(job.root, [])
+            code.put("store", code.put("constant", job.number), *target)
+            return Stage(grid.lanes, grid.rows, code.entries)
+        root, x = job.x
         if job.root is None:
+            grid = grid_of(x.shape, [x.strides])
             target = self._at((job.row, np.empty(x.shape)), grid, write=True)
         else:
-            buffer, offset = self._segment(job.root)
-            across, along = grid.strides(in_order(x.shape))
-            target = Access(buffer, offset, across // 8, along // 8, self.strides.get(buffer, 0))
-        code.put("store", value, *target)
+            grid, target = self._target(job.root, [x.strides])
+        code.put("store", code.put("load", *self._at((root, x), grid)), *target)
         return Stage(grid.lanes, grid.rows, code.entries)
 
-    def _segment(self, root: int) -> tuple[int, int]:
-        """The buffer of a root, and where in it it begins."""
-        return (self.out if root < self.whole else self.stacks[root - self.whole]), self.segments[root][0]
+    def _target(self, root: int, strides: Sequence[Sequence[int]]) -> tuple[Grid, Access]:
+        """Where a root is, as rows and lanes that suit a view with such strides, too."""
+        r = self.schedule.roots[root]
+        own = in_order(self.full.shape(r))
+        grid = grid_of(self.tape.shape(r), [*strides, own])
+        buffer, offset, step = self._segment(root)
+        across, along = grid.strides(own)
+        return grid, Access(buffer, offset, across // 8, along // 8, step)
 
     def _at(self, held: Held, grid: Grid | None = None, write: bool = False) -> Access:
         """Where a view is, in the memory of its row."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .blocks import BlockedProgram, Blocks
 from .desk import enter_text
 from .engine import MachineCode
 from .program import Program, Word
@@ -27,6 +28,7 @@ def build(
     dtype: Literal["float64", "float32"] = "float64",
     shared: bool = False,
     desk: tuple[int, int | None] | None = None,
+    blocks: Blocks | None = None,
 ) -> Native:
     """Compile stages that use buffers numbered from 0 to buffers − 1.
 
@@ -36,12 +38,13 @@ def build(
         dtype: of all buffers but those of indices.
         shared: whether several threads are to run it.
         desk: for a `Desk` the buffer of the results, and the place in it that is 0 if they are finite.
+        blocks: which stages are run for each block of samples.
 
     Raises:
         ValueError: An entry is not well formed.
         ImportError: llvmlite is missing.
     """
-    return Native(stages, buffers, dtype, shared, desk)
+    return Native(stages, buffers, dtype, shared, desk, blocks)
 
 
 class Native:
@@ -60,13 +63,18 @@ class Native:
         dtype: str,
         shared: bool,
         desk: tuple[int, int | None] | None,
+        blocks: Blocks | None,
     ) -> None:
         if dtype not in ELEMENTS:
             raise ValueError(f"native code is of float64 or float32; given {dtype!r}")
         start = time.perf_counter()
         check(stages, buffers)
         self.stages, self.buffers, self.dtype, self.shared = stages, buffers, np.dtype(dtype), shared
-        program = Program(stages, ELEMENTS[dtype], shared)
+        self.blocks = blocks
+        if blocks:
+            program: Program = BlockedProgram(stages, ELEMENTS[dtype], blocks, shared)
+        else:
+            program = Program(stages, ELEMENTS[dtype], shared)
         self.scratch_bytes = program.scratch_bytes
         text = program.text
         if desk:
@@ -123,12 +131,16 @@ class Native:
                 if not rows or not lanes:
                     continue
                 low, high = place.extent(rows, lanes)
-                size = arrays[place.buffer].size
+                size, times = arrays[place.buffer].size, self.blocks.times(number) if self.blocks else 1
+                if times > 1:
+                    low, high = low + min(span := place.step_stride * (times - 1), 0), high + max(span, 0)
                 if low < 0 or high >= size:
                     raise ValueError(
                         f"stage {number}, {name}: touches elements {low} to {high} of buffer {place.buffer}, "
                         f"which holds {size}"
                     )
+                if times > 1:
+                    continue
                 if place.step_stride > 0:
                     most = min(most, (size - 1 - high) // place.step_stride + 1)
                 elif place.step_stride < 0:
@@ -176,18 +188,19 @@ class Memory:
         self.arrays = list(arrays)
         self.arrived = np.zeros(1, np.int64)
         totals = {entry[2] for stage in native.stages for entry in stage.code if entry[0] == "total"}
-        buffers = np.array([a.ctypes.data for a in arrays], np.int64)
+        own = {native.blocks.buffer} if native.blocks else totals
         sizes = np.array([a.size for a in arrays], np.int64)
         self.sums = [self.arrays] + [
-            [np.zeros(a.size, a.dtype) if b in totals else a for b, a in enumerate(arrays)] for _ in range(1, threads)
+            [np.zeros(a.size, a.dtype) if b in own else a for b, a in enumerate(arrays)] for _ in range(1, threads)
         ]
         self.totals = [np.array([a.ctypes.data for a in sums], np.int64) for sums in self.sums]
         all_totals = np.array([table.ctypes.data for table in self.totals], np.int64)
+        buffers = self.totals if native.blocks else [self.totals[0].copy()] * threads
         self.tables = (buffers, sizes, all_totals)
         self.scratch = [np.zeros(native.scratch_bytes + ALIGN, np.uint8) for _ in range(threads)]
         self.contexts = [(ctypes.c_int64 * len(Word))() for _ in range(threads)]
         for thread, context in enumerate(self.contexts):
-            context[Word.BUFFERS] = buffers.ctypes.data
+            context[Word.BUFFERS] = buffers[thread].ctypes.data
             context[Word.SIZES] = sizes.ctypes.data
             context[Word.TOTALS] = self.totals[thread].ctypes.data
             context[Word.ALL_TOTALS] = all_totals.ctypes.data
@@ -203,7 +216,7 @@ class Memory:
     def replace(self, buffer: int, array: Array) -> None:
         """Let one thread's program use another array, which the caller keeps alive and whose kind is as before."""
         address = array.__array_interface__["data"][0]
-        self.tables[0][buffer] = self.totals[0][buffer] = address
+        self.tables[0][0][buffer] = self.totals[0][buffer] = address
 
     def steps(self, steps: int, most: int) -> ctypes.c_int32:
         """A number of steps, as an argument of the compiled program."""

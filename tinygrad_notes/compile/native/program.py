@@ -365,12 +365,16 @@ class Program(Functions):
             w.argument("ptr", "context")  # comes first
             count = w.value(f"sext i32 {w.argument('i32', 'steps')} to i64", "count")
             with w.loop("step", "0", count) as step:
-                for layout in self.layouts:
-                    self.call(w, f"stage{layout.number}", step=step)
-                    if self.shared:
-                        self.call(w, "wait")
-                        if layout.has_totals:
-                            self.call(w, f"stage{layout.number}.join")
-                            self.call(w, "wait")
+                self.step(w, step)
         with self.function("once", linkage="") as w:
             self.call(w, "run", steps="1")
+
+    def step(self, w: Lines, step: str) -> None:
+        """A step: one stage after the other."""
+        for layout in self.layouts:
+            self.call(w, f"stage{layout.number}", step=step)
+            if self.shared:
+                self.call(w, "wait")
+                if layout.has_totals:
+                    self.call(w, f"stage{layout.number}.join")
+                    self.call(w, "wait")
