@@ -14,6 +14,7 @@ from typing import Any
 from ..entries import COMPUTED, StageProgram
 from ..expand import is_scalar
 from ..loop import Slice
+from ..native import vector_bytes
 from ..roll import Roller
 from ..tape import DeclinedError
 from . import schedule
@@ -53,7 +54,7 @@ class DenseProgram(StageProgram):
         stages, blocks = written.phases[0], None
         if not stacked and not parts and (found := blocked(self.tape, self.roots, written.sizes[1])):
             written, stages, blocks = found
-        if written.schedule.largest > schedule.MOST:
+        if written.schedule.largest > schedule.MOST[vector_bytes()][shared]:
             raise DeclinedError(f"products of up to {written.schedule.largest} multiplications")
         self.sizes, self.segments, self.flag = written.sizes, written.segments, written.flag
         self.finish(stages, feedback, stacked, shared, blocks)

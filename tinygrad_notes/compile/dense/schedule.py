@@ -18,9 +18,9 @@ LEAST = 2_000
 """The fewest multiplications of the largest product: below, lanes in straight-line code are quicker."""
 FOR_EACH = 100
 """The same for each sample of a map, which could run in lanes as well."""
-MOST = 20_000_000
-"""The most, of a block where samples run in blocks: above, BLAS is quicker, which also cuts the inner axis to fit the
-cache."""
+MOST = {32: (20_000_000, 20_000_000), 64: (100_000_000, 1_000_000_000)}
+"""The most, of a block where samples run in blocks, by the bytes of a vector: for one thread and for several. Above,
+BLAS is quicker, which also cuts the inner axis to fit the cache, and always uses all processors."""
 FOLDED = 32
 """The longest axis along which a greatest or least number is found in straight-line code."""
 

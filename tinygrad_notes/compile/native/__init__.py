@@ -8,7 +8,8 @@ table.
 
 from .binding import Native, build
 from .blocks import Blocks
+from .engine import vector_bytes
 from .stage import Access, Product, Stage
 from .sweep import Rule, Sweep
 
-__all__ = ["Access", "Blocks", "Native", "Product", "Rule", "Stage", "Sweep", "build"]
+__all__ = ["Access", "Blocks", "Native", "Product", "Rule", "Stage", "Sweep", "build", "vector_bytes"]
