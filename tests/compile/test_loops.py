@@ -375,3 +375,15 @@ def test_threads_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     close(program(w, x, t), f(w, x, t))
     first = program(w, x, t)
     assert all(np.array_equal(a, b) for a, b in zip(first, program(w, x, t), strict=True))
+
+
+@pytest.mark.parametrize("backend", ["llvm", "numpy"])
+def test_a_step_that_is_not_finite_and_heals(backend: str) -> None:
+    """0 · ∞ is 0 in the backward pass of every step, also where what the last one leaves is finite without it."""
+
+    def body(_: Any, state: Any) -> Any:
+        x, slope, zero = state
+        new = tn.grad(lambda x: tn.exp(800.0 * x) * zero + 2.0 * x)(x)
+        return tn.where(slope > 0.5, slope * 1e-3, 0.0), new, zero
+
+    assert compile(lambda x: tn.fori(2, body, (x, 0.0, 0.0)), backend=backend)(1.0) == (0.002, 2.0, 0.0)

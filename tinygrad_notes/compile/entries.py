@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .loop import State
 from .lower import lower
 from .native import Access, Blocks, Product, Stage, build
 from .native.primitives import MASK, NUMBER, PRIMITIVES
@@ -59,7 +60,9 @@ class StageProgram:
         """Compile the stages, and those that every program ends with."""
         out = len(self.inputs)
         places = [(*self.segments[k], self.inputs.index(what)) for k, what in feedback if what in self.inputs]
-        self.stages = [*stages, *closing(out, self.flag, places, self.guarded)]
+        loops = any(isinstance(what, State) for _, what in feedback)
+        self.stages = [*stages, *closing(out, self.flag, places, self.guarded, loops)]
+        self.sizes[0] += loops
         self.stacked, self.blocks = stacked, blocks
         self.instructions = sum(len(s.code) for s in self.stages)
         self.flops = sum(_flops(s) * (blocks.times(k) if blocks else 1) for k, s in enumerate(self.stages))
@@ -83,7 +86,9 @@ def _flops(stage: Stage | Product) -> int:
     return stage.rows * stage.lanes * each
 
 
-def closing(out: int, flag: int, feedback: Sequence[tuple[int, int, int]], guarded: bool) -> list[Stage]:
+def closing(
+    out: int, flag: int, feedback: Sequence[tuple[int, int, int]], guarded: bool, loops: bool = False
+) -> list[Stage]:
     """The last stages: whether all results are finite, and results that become the next step's inputs.
 
     Args:
@@ -92,18 +97,25 @@ def closing(out: int, flag: int, feedback: Sequence[tuple[int, int, int]], guard
         feedback: offset and count of results, and the buffer of the input that they are written over.
         guarded: whether nothing is fed back where a result is not finite: what is run again with care starts from what
             was there before.
+        loops: whether the step is one of many. What loops works on copies, so nothing is guarded; the place after the
+            last result stays 0 if all were finite in all steps.
     """
     stages = []
     if flag:
         code = Code()
         x = code.put("load", out, 0, 0, 1, 0)
-        code.put("total", code.put("subtract", x, x), out, flag, 0, 0)
+        code.put("total", code.put("subtract", x, x), out, flag + loops, 0, 0)
         stages.append(Stage(lanes=flag, code=code.entries))
+    if flag and loops:
+        code = Code()
+        both = [code.put("load", out, flag + k, 0, 0, 0) for k in range(2)]
+        code.put("store", code.put("add", *both), out, flag, 0, 0, 0)
+        stages.append(Stage(lanes=1, code=code.entries))
     fed: dict[int, Code] = {}  # by lanes
     for offset, n, place in feedback:
         code = fed.setdefault(n, Code())
         value = code.entry("load", out, offset, 0, 1, 0)
-        if guarded:
+        if guarded and not loops:
             fine = code.entry("equal", code.entry("load", out, flag, 0, 0, 0), code.entry("constant", 0.0))
             value = code.entry("where", fine, value, code.entry("load", place, 0, 0, 1, 0))
         code.put("store", value, place, 0, 0, 1, 0)

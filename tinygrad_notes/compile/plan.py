@@ -272,6 +272,7 @@ class NativePlan:
         for copy, array in zip(copies, arrays, strict=True):
             if np.size(array):
                 np.copyto(copy, array)
+        self.out[self.flag] = 0.0
         step(steps)
         if self.memory[self.flag] != 0.0 and self.tape.pulls:
             return None

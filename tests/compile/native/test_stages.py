@@ -62,3 +62,16 @@ def test_steps_in_place(lanes, threads, part, monkeypatch):
     interpret(stages, arrays, 3)
     for expected, guard in zip(arrays, guarded, strict=True):
         np.testing.assert_allclose(guard.array, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("places", [range(19), [0, 1, 2, 3, 5, 6, 7, 8], [8, 7, 6, 5, 4, 3, 2, 1, 0], [4]], ids=str)
+def test_sums_of_one_vector(places, dtype, size, monkeypatch):
+    """Many sums over as many lanes as a vector has are stored together where they lie together."""
+    monkeypatch.setattr(layout, "vector_bytes", lambda: size)
+    lanes = size // np.dtype(dtype).itemsize
+    code = [("load", 0, lanes * k, 0, 1, 0) for k in range(len(places))]
+    code += [("total", k, 1, place, 0, 0) for k, place in enumerate(places)]
+    arrays = [np.random.default_rng(0).integers(-9, 9, lanes * len(places)).astype(float), np.zeros(20)]
+    compare([Stage(lanes, 1, code)], arrays, dtype, 2, 1, at_end=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -198,6 +198,17 @@ class Lines:
         name = f"@llvm.vector.reduce.fadd.{self.suffix}f{8 * BYTES[self.element]}"
         self.module.declarations.add(f"declare {self.element} {name}({self.element}, {self.number})")
         return self.value(f"call reassoc {self.element} {name}({self.element} 0.0, {self.number} {vector})")
+
+    def totals(self, vectors: Sequence[str]) -> str:
+        """The sums of the numbers in so many vectors as there are places in each: those of the first come first."""
+        rows, bit = list(vectors), 1
+        while bit < self.width:
+            upper = [self.width + c if c & bit else c for c in range(self.width)]
+            lower = [self.width + c - bit if c & bit else c + bit for c in range(self.width)]
+            pairs = zip(rows[::2], rows[1::2], strict=True)
+            rows = [self.add(self.shuffle(a, b, upper), self.shuffle(a, b, lower)) for a, b in pairs]
+            bit *= 2
+        return rows[0]
 
     def broadcast(self, number: str) -> str:
         """A vector that holds one number in all places."""

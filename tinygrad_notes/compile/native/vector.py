@@ -23,6 +23,7 @@ class VectorCode:
         self.row: str | None = None
         self.shift = 0, 0  # rows and lanes on from row and lane
         self.values: dict[int, str] = {}
+        self.complete: dict[Access, str] = {}
         self.pointers: dict[Any, str] = {}
         self.lanes: list[tuple[str, str]] = []
         self.align = f"align {BYTES[w.element] * w.width}"
@@ -42,6 +43,7 @@ class VectorCode:
                 self.values[k] = self.compute(k)
                 if k in self.layout.crossing:
                     self.keep(k)
+        self.store_totals()
 
     def compute(self, k: int) -> str:
         """The value of an entry."""
@@ -217,7 +219,7 @@ class VectorCode:
         place = access(self.layout.code[k])
         assert place is not None
         if self.layout.direct:
-            w.line(f"store {w.element} {w.total(value)}, ptr {self.pointer('total', place)}")
+            self.complete[place] = value
         elif k in self.layout.sums:
             first, step = self.layout.sums[k]
             slot = first + self.copy * step
@@ -229,6 +231,20 @@ class VectorCode:
         else:
             for number, at in enumerate(self.each_target("total", place)):
                 self.add_to(at, w.part(value, number))
+
+    def store_totals(self) -> None:
+        """Store the sums of vectors that are complete: of so many at once as a vector holds, if they lie together."""
+        w, places = self.w, sorted(self.complete)
+        while places:
+            group = places[: w.width]
+            together = [group[0]._replace(offset=group[0].offset + k) for k in range(w.width)] == group
+            del places[: w.width if together else 1]
+            at = self.pointer("total", group[0])
+            if together:
+                w.line(f"store {w.number} {w.totals([self.complete[p] for p in group])}, ptr {at}, {self.loose}")
+            else:
+                w.line(f"store {w.element} {w.total(self.complete[group[0]])}, ptr {at}")
+        self.complete.clear()
 
     def add_to(self, at: str, number: str) -> None:
         """Add to an element."""
