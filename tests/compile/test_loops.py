@@ -377,6 +377,18 @@ def test_threads_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(first, program(w, x, t), strict=True))
 
 
+@pytest.mark.parametrize("backend", ["llvm", "numpy", "python"])
+def test_a_gradient_that_is_compared(backend: str) -> None:
+    """0 · ∞ is 0 in it, also where a comparison is all that comes of it."""
+
+    def is_steep(x: Any, zero: Any) -> Any:
+        return tn.where(tn.grad(lambda x: tn.exp(800.0 * x) * zero + 2.0 * x)(x) * 2 > 0.5, 1.0, 0.0)
+
+    assert compile(is_steep, backend=backend)(1.0, 0.0) == 1.0
+    loop = compile(lambda x, zero: tn.fori(3, lambda _, x: x + is_steep(x, zero), x), backend=backend)
+    assert loop(1.0, 0.0) == 4.0
+
+
 @pytest.mark.parametrize("backend", ["llvm", "numpy"])
 def test_a_step_that_is_not_finite_and_heals(backend: str) -> None:
     """0 · ∞ is 0 in the backward pass of every step, also where what the last one leaves is finite without it."""

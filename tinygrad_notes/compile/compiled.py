@@ -153,7 +153,7 @@ class Compiled:
         if self.options["debug"]:
             plan: Any = DebugPlan(tape, roots)
         else:
-            plan = make_plan(tape, roots, self.options, feedback)
+            plan = make_plan(tape, [*roots, *tape.compared_gradients(roots)], self.options, feedback)
         self._plan = plan
         call = write_call(arguments, plan, tree)
         stats = self.stats

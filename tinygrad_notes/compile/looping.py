@@ -119,6 +119,8 @@ class _Body:
         roots = [*loop.results, *loop.outputs]
         feedback = [(k, State(k)) for k in range(len(loop.results))]
         self.plan = make(loop.body, roots, options, feedback=feedback, stacked=len(loop.outputs))
+        if (careful := getattr(self.plan, "careful", None)) and loop.body.compared_gradients(roots):
+            self.plan = careful.plan
         self.native = hasattr(self.plan, "loop")
         # Whole numbers of Python are computed as floats, but for those that meet whole numbers of NumPy.
         self.counts = any(dtype.kind in "iu" for dtype in loop.body.dtypes.values())

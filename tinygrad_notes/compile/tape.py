@@ -220,6 +220,18 @@ class Tape:
                     needed[a] = 1
         return list(itertools.compress(range(len(rows)), needed))
 
+    def compared_gradients(self, roots: Sequence[int]) -> list[int]:
+        """The rows computed from gradients that comparisons read: what is not a number there shows in no result."""
+        from_gradients, found = bytearray(len(self.rows)), dict[int, None]()
+        live = self.live(roots) if self.pulls else []
+        for i in itertools.dropwhile(lambda i: self.rows[i][0] != COTANGENT, live):
+            arguments = self.arguments(i)
+            if self.rows[i][0] == COTANGENT or any(from_gradients[a] for a in arguments):
+                from_gradients[i] = 1
+                if self.dtype(i).kind == "b":
+                    found |= dict.fromkeys(a for a in arguments if from_gradients[a] and self.dtype(a).kind == "f")
+        return list(found)
+
     def shape(self, index: int) -> tuple[int, ...]:
         """The shape of a row."""
         return self.shapes.get(index, ())
