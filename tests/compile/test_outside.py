@@ -114,6 +114,18 @@ def length_of_a_list() -> Any:
 
 
 @case
+def item_of_a_long_list() -> Any:
+    w = [float(k) for k in range(200)]
+    return lambda x: sum(v * x for v in w), lambda: w.__setitem__(100, 3.0)
+
+
+@case
+def length_of_a_long_list() -> Any:
+    w = [(float(k), k) for k in range(200)]
+    return lambda x: sum(v * x for v, _ in w), lambda: w.append((3.0, 1))
+
+
+@case
 def nested_lists() -> Any:
     w = [[1.0, 2.0], [3.0]]
     return lambda x: sum(v * x for row in w for v in row), lambda: w[1].__setitem__(0, 7.0)
@@ -510,6 +522,17 @@ def test_values_of_before_are_found_again() -> None:
             w[0] = number
             assert f(2.0) == 2 * number
     assert f.stats.programs == 2
+
+
+def test_equal_items_in_other_objects_are_no_change() -> None:
+    long, short = [float(k) for k in range(300)], [0.5, (1.5, "a")]
+    f = compile(lambda x: sum(v * x for v in long) + short[0])
+    assert f(1.0) == 44850.5
+    long[:] = [float(k) for k in range(300)]
+    short[:] = [float("0.5"), (float("1.5"), "a")]
+    assert (f(1.0), f.stats.programs) == (44850.5, 1)
+    long[7] = 7  # an int
+    assert (f(1.0), f.stats.programs) == (44850.5, 2)
 
 
 def test_arrays_that_are_computed_with_keep_no_number() -> None:

@@ -9,6 +9,7 @@ traced anew. What is only computed with, arrays and nodes, is captured instead, 
 
 from __future__ import annotations
 
+import ctypes
 import dis
 import functools
 import inspect
@@ -16,8 +17,8 @@ import io
 import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence, Set
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence, Set
+from itertools import accumulate, chain
 from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +41,9 @@ UNNAMED = {"getattr", "setattr", "vars", "__dict__", "attrgetter"}
 """Whatever uses these may read any attribute."""
 SILENT = {"__init__", "__new__", "__repr__", "__str__", "__del__", "__reduce__"}
 """Methods that no use of an object that is there already runs; or none that computes."""
+AT_ONCE = {*PLAIN} - {np.generic}
+LONG = 64
+"""So many items of a list are compared by their addresses."""
 MISSING: Any = object()
 
 
@@ -93,30 +97,49 @@ class Items:
         self.containers: list[Any] = []
         self.lengths: list[int] = []
         self.items: list[Any] = []
+        self.long: list[tuple[list[Any], list[Any], bytes]] = []
 
     def add(self, container: Any) -> list[Any]:
         """Its items; from now on they are to stay."""
         items = list(_items(container))
-        self.containers.append(container)
-        self.lengths.append(len(items))
-        self.items += items
+        if type(container) is list and len(items) >= LONG:
+            self.long.append((container, items, _addresses(items)))
+        else:
+            self.containers.append(container)
+            self.lengths.append(len(items))
+            self.items += items
         return items
+
+    def changed(self) -> str | None:
+        """Which is not as it was, in words."""
+        for one, before, addresses in self.long:
+            if _addresses(one) != addresses and not _all_same(one, before):
+                return f"the items of a list of {len(before)}"
+        now = list(chain.from_iterable(map(_items, self.containers)))
+        lengths = [len(_items(c)) for c in self.containers]
+        if lengths == self.lengths and (all(map(is_, now, self.items)) or all(map(same, now, self.items))):
+            return None
+        ends = accumulate(self.lengths)
+        for container, length, end in zip(self.containers, self.lengths, ends, strict=True):
+            if not _all_same(_items(container), self.items[end - length : end]):
+                return f"the items of a {type(container).__name__} of {length}"
+        return None
 
     def hold(self) -> bool:
         """Whether all are as they were."""
-        now = list(chain.from_iterable(map(_items, self.containers)))
-        if len(now) != len(self.items) or not (all(map(is_, now, self.items)) or all(map(same, now, self.items))):
-            return False
-        return [len(_items(c)) for c in self.containers] == self.lengths
+        return self.changed() is None
 
-    def __str__(self) -> str:
-        at = 0
-        for container, length in zip(self.containers, self.lengths, strict=True):
-            before, at = self.items[at : at + length], at + length
-            now = _items(container)
-            if len(now) != length or not all(map(same, now, before)):
-                return f"the items of a {type(container).__name__} of {length}"
-        return "the items of a list"
+
+def _all_same(x: Sequence[Any], y: Sequence[Any]) -> bool:
+    return len(x) == len(y) and all(map(same, x, y))
+
+
+def _addresses(x: list[Any]) -> bytes:
+    """Where the items of a list are, without touching each of them, which takes ten times as long."""
+    if sys.implementation.name != "cpython":
+        return np.array([*map(id, x)]).tobytes()
+    first = ctypes.c_void_p.from_address(id(x) + tuple.__basicsize__).value  # follows what a tuple has, too
+    return ctypes.string_at(first, len(x) * ctypes.sizeof(ctypes.c_void_p)) if first else b""
 
 
 def _items(container: Any) -> Sequence[Any]:
@@ -213,22 +236,22 @@ class Outside:
             for name in self._names.intersection(_namespace(holder)):
                 if (id(holder), name) not in self.bindings:
                     return str(Binding(holder, name, None))
-        return None if self.items.hold() else str(self.items)
+        return self.items.changed()
 
     def conditions(self, bind: Callable[[Any], str]) -> Iterator[str]:
         """What later calls check, as source; `bind` gives names to objects."""
         for binding in self.bindings.values():
             if not isinstance(binding.what, types.ModuleType):
                 yield binding.source(bind)
-        for hold in [self.items.hold] * bool(self.items.containers) + self._kept:
+        for hold in [self.items.hold] * bool(self.items.containers or self.items.long) + self._kept:
             yield f"{bind(hold)}()"
 
     # --- before -----------------------------------------------------------------------------------------------------
 
     def _visit(self, x: Any) -> None:
+        if isinstance(x, np.generic):
+            self.plain[id(x)] = x
         if isinstance(x, PLAIN):
-            if isinstance(x, np.generic):
-                self.plain[id(x)] = x
             return
         if id(x) in self._seen:
             return
@@ -238,11 +261,11 @@ class Outside:
         elif isinstance(x, np.ndarray):
             self.arrays.append(x)
             if x.dtype == object:
-                self._stack += self.items.add(x)
+                self._push(self.items.add(x))
         elif is_node(x):
             pass  # read anew, as its data is
         elif isinstance(x, tuple):
-            self._stack += x
+            self._push(x)
         elif inspect.isfunction(x):
             self._function(x)
         elif isinstance(x, (types.MethodType, types.BuiltinMethodType)):
@@ -266,9 +289,14 @@ class Outside:
             self._stack.append(x.__wrapped__)
         else:
             if isinstance(x, (Mapping, Set, MutableSequence)):
-                self._stack += self.items.add(x)
+                self._push(self.items.add(x))
             if type(x).__module__ != "builtins":
                 self._holders.append((x, self._class(type(x), SILENT)))
+
+    def _push(self, items: Iterable[Any]) -> None:
+        """Visit these later; numbers, and tuples of them, of which there may be very many, need no visit."""
+        at_once = AT_ONCE.issuperset
+        self._stack += [x for x in items if type(x) not in AT_ONCE and not (type(x) is tuple and at_once(map(type, x)))]
 
     def _function(self, function: Any) -> None:
         code = function.__code__
@@ -340,7 +368,7 @@ def same(x: Any, y: Any) -> bool:
     if type(x) is not type(y):
         return False
     if isinstance(x, tuple):
-        return len(x) == len(y) and all(map(same, x, y))
+        return _all_same(x, y)
     return isinstance(x, PLAIN) and repr(x) == repr(y)
 
 
