@@ -377,6 +377,33 @@ def test_threads_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(first, program(w, x, t), strict=True))
 
 
+@pytest.mark.parametrize("backend", ["llvm", "numpy"])
+def test_an_output_that_is_not_finite(backend: str) -> None:
+    """0 · ∞ is 0 in what each step leaves, too."""
+
+    def slopes(xs: Any, zero: Any) -> Any:
+        return tn.scan(lambda s, x: (s, tn.grad(lambda x: tn.exp(800.0 * x) * zero + 2.0 * x)(x)), 0.0, xs)[1]
+
+    assert compile(slopes, backend=backend)(np.array([0.5, 1.0, 0.25]), 0.0).tolist() == [2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize("backend", ["llvm", "numpy", "python"])
+def test_states_that_nothing_needs(backend: str) -> None:
+    """They are left out, but for what others or the outputs are computed from."""
+
+    def step(state: Any, x: Any) -> Any:
+        a, b, c, d, unused = state
+        return (a + 1.0, b + c, c * 2.0, d + x, unused * a), d * x
+
+    def f(xs: Any, a: Any) -> Any:
+        last, outputs = tn.scan(step, (a, 1.0, 0.5, 0.25, 3.0), xs)
+        return last[1], outputs
+
+    xs = np.array([1.0, 2.0, 3.0])
+    value, outputs = compile(f, backend=backend)(xs, 2.0)
+    assert (value, outputs.tolist()) == (4.5, [0.25, 2.5, 9.75])
+
+
 @pytest.mark.parametrize("backend", ["llvm", "numpy", "python"])
 def test_a_gradient_that_is_compared(backend: str) -> None:
     """0 · ∞ is 0 in it, also where a comparison is all that comes of it."""

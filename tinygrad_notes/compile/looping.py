@@ -46,7 +46,9 @@ class ChainPlan:
         for number in loops:
             loop = tape.loops[number]
             values = _Values(tape, loop.arguments, make, options)
-            self.parts.append((values, number, _Body(loop, make, options)))
+            rows = [tape.rows[i] for i in tape.live(roots)]
+            wanted = {row[2] for row in rows if row[:2] == (LOOP, number) and row[2] < len(loop.states)}
+            self.parts.append((values, number, _Body(loop, wanted, make, options)))
         self.last = _Values(tape, roots, make, options)
         for values in (*(v for v, _, _ in self.parts), self.last):
             self.inputs += [i for i in values.inputs if i not in self.inputs and not isinstance(i, LoopResult)]
@@ -114,10 +116,10 @@ class _Values:
 class _Body:
     """The body of a loop: native code runs all steps in one call, else each step is one run of a plan."""
 
-    def __init__(self, loop: Loop, make: MakePlan, options: dict[str, Any]) -> None:
-        self.loop = loop
-        roots = [*loop.results, *loop.outputs]
-        feedback = [(k, State(k)) for k in range(len(loop.results))]
+    def __init__(self, loop: Loop, wanted: set[int], make: MakePlan, options: dict[str, Any]) -> None:
+        self.loop, self.places = loop, _needed(loop, wanted)
+        roots = [*(loop.results[k] for k in self.places), *loop.outputs]
+        feedback = [(n, State(k)) for n, k in enumerate(self.places)]
         self.plan = make(loop.body, roots, options, feedback=feedback, stacked=len(loop.outputs))
         if (careful := getattr(self.plan, "careful", None)) and loop.body.compared_gradients(roots):
             self.plan = careful.plan
@@ -141,18 +143,37 @@ class _Body:
             whole = [_argument(i, states, slices, outers) for i in self.plan.inputs]
             found: list[Any] | None = self.plan.loop(whole, loop.steps)
             if found is not None:
-                return found
+                return [*self._after(states, found), *found[len(self.places) :]]
         plan = self.plan.careful.plan if self.native else self.plan
         outputs: list[list[Any]] = [[] for _ in loop.outputs]
         for step in range(loop.steps):
             parts = [s[step] for s in slices]
             results = plan.run([np.asarray(_argument(i, states, parts, outers)) for i in plan.inputs])
-            states = list(results[:n])
+            states = self._after(states, results)
             if self.counts:
                 states = [_whole(y) if kind.plain is int else y for y, kind in zip(states, loop.kinds, strict=True)]
-            for column, y in zip(outputs, results[n:], strict=True):
+            for column, y in zip(outputs, results[len(self.places) :], strict=True):
                 column.append(y)
         return [*states, *map(np.array, outputs)]
+
+    def _after(self, states: Sequence[Any], results: Sequence[Any]) -> list[Any]:
+        """The states, with what is computed of them; the others stay what they are."""
+        return [results[self.places.index(k)] if k in self.places else y for k, y in enumerate(states)]
+
+
+def _needed(loop: Loop, wanted: set[int]) -> list[int]:
+    """The states that are wanted in the end, or that these or the outputs are computed from."""
+    body = loop.body
+
+    def reads(rows: Sequence[int]) -> set[int]:
+        inputs = [body.inputs[body.rows[i][1]] for i in body.live(rows) if body.rows[i][0] == INPUT]
+        return {what.place for what in inputs if isinstance(what, State)}
+
+    found, left = set[int](), wanted | reads(loop.outputs)
+    while left:
+        found |= left
+        left = reads([loop.results[k] for k in left]) - found
+    return sorted(found)
 
 
 def _whole(x: Any) -> int:
