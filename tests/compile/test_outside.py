@@ -206,6 +206,12 @@ def a_class() -> Any:
 
 
 @case
+def a_class_beside_an_object_of_it() -> Any:
+    model = Derived()
+    return lambda x: model(x) + type(model).rate + Derived.rate, lambda: setattr(Derived, "rate", Base.rate + 3)
+
+
+@case
 def an_attribute_that_hides_the_class() -> Any:
     model = Base()
     return lambda x: 1.0 * model(x), lambda: setattr(model, "rate", 9.0)

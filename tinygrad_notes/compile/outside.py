@@ -219,12 +219,10 @@ class Outside:
         bases = {id(x) for x in captures.arrays()}
         made = not bases <= {id(x) for x in self.arrays}
         for a in self.arrays:
-            if a.dtype != object:
+            stays = id(a) not in bases or a.dtype.kind != "f"
+            if a.dtype != object and (stays or made):
                 numbers = Numbers(a, (a.shape, a.dtype), a.tobytes())
-                if id(a) not in bases or a.dtype.kind != "f":
-                    self._kept.append(numbers.hold)
-                elif made:
-                    self._kept.append(numbers.insist)
+                self._kept.append(numbers.hold if stays else numbers.insist)
 
     def changed(self) -> str | None:
         """What is no longer as it was, in words."""
@@ -251,9 +249,7 @@ class Outside:
     def _visit(self, x: Any) -> None:
         if isinstance(x, np.generic):
             self.plain[id(x)] = x
-        if isinstance(x, PLAIN):
-            return
-        if id(x) in self._seen:
+        if isinstance(x, PLAIN) or id(x) in self._seen:
             return
         self._seen[id(x)] = x
         if isinstance(x, np.random.Generator):
@@ -335,7 +331,7 @@ class Outside:
             self._bind(kind, name, method)
 
     def _look(self, holder: Any, of_class: Mapping[str, Any]) -> None:
-        """Bind the attributes that may be read; of a module of this package, and of what extends it, it may be any."""
+        """Bind the attributes that may be read; where a class of this package is extended, any may be."""
         own, names = _namespace(holder), self._names
         if self._reads_all:
             names = own.keys() | {name for name in of_class if not name.startswith("__")}
@@ -357,7 +353,6 @@ class Outside:
 
     def _bind(self, holder: Any, name: str, what: Any) -> None:
         self.bindings.setdefault((id(holder), name), Binding(holder, name, what))
-        self._seen.setdefault(id(holder), holder)
         self._stack.append(what)
 
 
