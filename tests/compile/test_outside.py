@@ -557,11 +557,11 @@ def test_arrays_that_are_computed_with_keep_no_number() -> None:
 def test_what_a_function_changes_is_refused() -> None:
     kept: list[Any] = []
     table: dict[str, Any] = {}
-    model = SimpleNamespace(a=None)
+    model = SimpleNamespace(count=0)
 
-    def keep(x: Any) -> Any:
-        model.hidden = x * 2
-        return model.hidden * x
+    def count(x: Any) -> Any:
+        model.count += 1
+        return x * model.count
 
     def rebind(x: Any) -> Any:
         global RATE
@@ -570,13 +570,56 @@ def test_what_a_function_changes_is_refused() -> None:
 
     changes: dict[str, Callable[[Any], Any]] = {
         "the items of a list": lambda x: (kept.append(x), x)[1],
-        "the items of a dict": lambda x: (table.update(last=x), x)[1],
-        "the attribute 'hidden' of SimpleNamespace": keep,
+        "the items of a dict": lambda x: (table.update({str(len(table)): x}), x)[1],
+        "the attribute 'count' of SimpleNamespace": count,
         "the variable 'RATE'": rebind,
     }
     for what, f in changes.items():
         with pytest.raises(TraceError, match=f"compile: the function changed {what}.*argument and return"):
             compile(f)(1.0)
+
+
+def test_a_class_that_keeps_its_activations() -> None:
+    """What is left there is no number: whoever reads it is told to return it."""
+
+    class Net:
+        def __init__(self) -> None:
+            self.cache: dict[str, Any] = {}
+
+        def forward(self, w: Any, x: Any) -> Any:
+            self.Z = w * x
+            self.cache["a"] = (tn.tanh(self.Z), "tanh")
+            return self.cache["a"][0]
+
+        def backward(self) -> Any:
+            return 1 - self.cache["a"][0] ** 2 + 0 * self.Z
+
+        def step(self, w: Any, x: Any) -> Any:
+            return self.forward(w, x), self.backward()
+
+    net = Net()
+    eager = net.step(0.5, X)
+    program = compile(net.step)
+    for _ in range(3):
+        for found, expected in zip(program(0.5, X), eager, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert program.stats.programs == 1
+    for kept in (net.Z, net.cache["a"][0]):
+        with pytest.raises((TraceError, RuntimeError), match="Return it"):
+            kept + 1
+    net.step(0.5, X)  # without compile it is a number again
+    np.testing.assert_allclose(program(0.5, X)[0], eager[0])
+
+
+def test_a_state_that_is_kept_outside_is_refused() -> None:
+    cell = SimpleNamespace(h=0.0)
+
+    def step(x: Any) -> Any:
+        cell.h = tn.tanh(cell.h + x)
+        return cell.h
+
+    with pytest.raises((TraceError, RuntimeError), match=r"Return it|changed"):
+        compile(step)(1.0)
 
 
 def test_what_is_made_when_it_is_first_used_is_no_change() -> None:

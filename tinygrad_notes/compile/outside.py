@@ -5,6 +5,9 @@ name, the items of a list, an attribute of a model. So before tracing we go wher
 instructions load, from the closure, the globals and the attributes of every object on the way, and the functions and
 methods that it reaches so. Each binding found is a condition that later calls check; where one fails, the function is
 traced anew. What is only computed with, arrays and nodes, is captured instead, and may change its numbers freely.
+
+What the function changes there is refused, but for what it makes and keeps when it is first used, and for traced values
+that it leaves in places which it writes before it reads them, as a class does that keeps its last activations.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ import numpy as np
 
 from .. import ops
 from ..graph import is_node
-from .trace import TraceError
+from .trace import Traced, TraceError
 from .trace.refusals import PACKAGE
 
 if TYPE_CHECKING:
@@ -117,11 +120,12 @@ class Items:
                 return f"the items of a list of {len(before)}"
         now = list(chain.from_iterable(map(_items, self.containers)))
         lengths = [len(_items(c)) for c in self.containers]
-        if lengths == self.lengths and (all(map(is_, now, self.items)) or all(map(same, now, self.items))):
+        if lengths == self.lengths and (all(map(is_, now, self.items)) or all(map(alike, now, self.items))):
             return None
         ends = accumulate(self.lengths)
         for container, length, end in zip(self.containers, self.lengths, ends, strict=True):
-            if not _all_same(_items(container), self.items[end - length : end]):
+            items = _items(container)
+            if len(items) != length or not all(map(alike, items, self.items[end - length : end])):
                 return f"the items of a {type(container).__name__} of {length}"
         return None
 
@@ -228,7 +232,7 @@ class Outside:
         """What is no longer as it was, in words."""
         for binding in self.bindings.values():
             now = binding.now()
-            if now is not binding.what and not same(now, binding.what):
+            if now is not binding.what and not alike(now, binding.what):
                 return str(binding)
         for holder, _ in self._holders:
             for name in self._names.intersection(_namespace(holder)):
@@ -239,7 +243,7 @@ class Outside:
     def conditions(self, bind: Callable[[Any], str]) -> Iterator[str]:
         """What later calls check, as source; `bind` gives names to objects."""
         for binding in self.bindings.values():
-            if not isinstance(binding.what, types.ModuleType):
+            if not (isinstance(binding.what, types.ModuleType) or is_traced(binding.what)):
                 yield binding.source(bind)
         for hold in [self.items.hold] * bool(self.items.containers or self.items.long) + self._kept:
             yield f"{bind(hold)}()"
@@ -365,6 +369,20 @@ def same(x: Any, y: Any) -> bool:
     if isinstance(x, tuple):
         return _all_same(x, y)
     return isinstance(x, PLAIN) and repr(x) == repr(y)
+
+
+def alike(x: Any, y: Any) -> bool:
+    """Whether two things are the same, or each is what a trace has left there: it is written before it is read.
+
+    Had it been read first, the trace would have met a value of the one before, and refused it.
+    """
+    return same(x, y) or (is_traced(x) and is_traced(y))
+
+
+def is_traced(x: Any, depth: int = 3) -> bool:
+    """Whether something holds a traced value."""
+    parts = x.values() if isinstance(x, dict) else x if isinstance(x, (list, tuple)) and depth else ()
+    return isinstance(x, Traced) or any(is_traced(part, depth - 1) for part in parts)
 
 
 def _namespace(holder: Any) -> Mapping[str, Any]:
