@@ -18,7 +18,8 @@ import numpy as np
 from .. import ops
 from ..graph import is_node
 from ..ops.namespaces import is_number
-from .outside import PLAIN, Outside, same
+from .outside import Outside
+from .remembered import PLAIN, same
 
 MISS = object()
 """What a caller returns when the arguments are of another kind."""
