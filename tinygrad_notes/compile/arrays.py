@@ -189,9 +189,9 @@ class ArrayProgram:
             self.flops += 2 * size * inner
             # Of matrices `dot` gives the same in less time; but with one number for an argument 0 · ∞ is 0 there.
             if all(len(tape.shape(a)) <= 2 and math.prod(tape.shape(a)) != 1 for a in args):
-                self._call(i, f"{names[0]}.dot({names[1]}{{out}})", shape)
+                self._call(i, f"{names[0]}.dot({names[1]}{{into}})", shape)
             else:
-                self._call(i, f"np.matmul({', '.join(names)}{{out}})", shape)
+                self._call(i, f"np.matmul({', '.join(names)}{{into}})", shape)
             self._free(i, args, k)
         else:
             function = getattr(numpy_reading, op.name)
@@ -243,7 +243,7 @@ class ArrayProgram:
         else:
             return False
         ones = self._ones(size, held.dtype)
-        template = f"{name}.dot({ones}{{out}})" if axes == {1} else f"{ones}.dot({name}{{out}})"
+        template = f"{name}.dot({ones}{{into}})" if axes == {1} else f"{ones}.dot({name}{{into}})"
         self._call(i, template, tape.shape(i))
         return True
 
@@ -323,10 +323,10 @@ class ArrayProgram:
 
     def _call(self, i: int, template: str, shape: tuple[int, ...]) -> None:
         if not shape and i not in self.parts:
-            self._define(i, template.format(out=""))
+            self._define(i, template.format(out="", into=""))
         else:
             out = self._buffer(i)
-            self.lines.append(template.format(out=f", out={out}"))
+            self.lines.append(template.format(out=f", out={out}", into=f", {out}"))  # by position it is quicker
 
     def _buffer(self, i: int) -> str:
         """A buffer for a row: its place among the results, or one that nothing needs any more."""
