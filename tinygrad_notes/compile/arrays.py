@@ -41,6 +41,8 @@ _REDUCTIONS = {"sum": "add", "max": "maximum", "min": "minimum", "prod": "multip
 _VIEWS = {"reshape", "permute_dims", "expand_dims", "squeeze", "broadcast_to", "getitem"}
 _MAY_VIEW = {*_VIEWS, "flip", "astype", "einsum"}
 _counter = itertools.count()
+SPREAD = 4_000
+"""Up to so many numbers a row is copied for each row of a matrix before the two are computed with."""
 EXACT = 2_000
 """So many numbers BLAS may add up: it rounds more often than NumPy, which adds up parts, and then these."""
 
@@ -71,6 +73,7 @@ class ArrayProgram:
         self.root_of: dict[int, int] = {}
         self.pool: dict[Any, list[str]] = {}
         self.ones: dict[Any, str] = {}
+        self.spread: dict[Any, str] = {}
         self.numbers: dict[str, str] = {}
         self.inputs: list[Any] = []
         self.instructions = 0
@@ -209,6 +212,7 @@ class ArrayProgram:
         if not tape.shape(i) and i not in self.parts:
             self._define(i, f"{name}({', '.join(names)})")
             return
+        names = [self._spread(a, n, tape.shape(i)) for a, n in zip(args, names, strict=True)]
         if dtype.kind == "b":
             dtype = next((tape.dtype(a) for a in args if not tape.is_constant(a)), dtype)
         if dtype.kind == "f":
@@ -216,6 +220,20 @@ class ArrayProgram:
         out = self._buffer(i)
         last = f"out={out}" if name in ("maximum", "minimum") else out  # by position these complain
         self.lines.append(f"{name}({', '.join(names)}, {last})")
+
+    def _spread(self, a: int, name: str, shape: tuple[int, ...]) -> str:
+        """The name of an argument; of a short row that meets every row of a matrix, of as many copies of it.
+
+        NumPy takes its time to begin each row anew, but not where it copies, nor where two matrices lie alike.
+        """
+        row = self.tape.shape(a)
+        is_short = len(shape) == 2 and shape[0] >= 16 and 1 < shape[1] <= 32 and math.prod(shape) <= SPREAD
+        if not is_short or math.prod(row) != shape[1] or row[-1:] != shape[1:] or shape[0] == 1:
+            return name
+        if (a, shape) not in self.spread:
+            self.spread[a, shape] = self._bind("w", np.empty(shape, self.tape.dtype(a)))
+            self.lines.append(f"{self.spread[a, shape]}[...] = {name}")
+        return self.spread[a, shape]
 
     def _number(self, a: int, dtype: np.dtype[Any]) -> str:
         """The name of a constant as an array without axes; NumPy takes a quarter of a microsecond to make one of it."""
