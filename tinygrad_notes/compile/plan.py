@@ -17,6 +17,7 @@ import numpy as np
 from .. import ops
 from .arrays import ArrayProgram
 from .calling import Leaf
+from .exact import is_exact
 from .expand import is_scalar, written_out
 from .inference import FLOAT64
 from .irregular import LARGE, TablePlan, is_irregular
@@ -24,7 +25,7 @@ from .looping import ChainPlan
 from .results import MOST, Results, casts, declared
 from .roll import Roller
 from .scalars import ScalarProgram
-from .tape import INPUT, LOOP, DeclinedError, Tape, code_of
+from .tape import INPUT, LOOP, DeclinedError, Tape
 
 if TYPE_CHECKING:
     from .dense import DenseProgram
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 BACKENDS = ("auto", "llvm", "numpy", "python")
 QUICK = 1_000_000
 """The most operations of a program that holds Python's lock while it runs: some hundred microseconds."""
+NEVER = 10**9
+"""The fewest equal terms that are rolled up, where none are to be."""
 SHORT = 2_000
 """Up to so many numbers straight-line Python is quicker than NumPy on small arrays."""
 
@@ -115,7 +118,8 @@ class NumPyPlan:
     ) -> None:
         self.tape, self.roots = tape, roots
         self.backend = "llvm" if fuse else "numpy"
-        roller = Roller(tape, roots, careful=careful, deep=True)
+        least = NEVER if is_exact(tape, tape.live(roots)) else 2
+        roller = Roller(tape, roots, careful=careful, deep=True, least=least)
         rows = [roller.index(r) for r in roots]
         donated = [rows[k] for k, what in feedback if isinstance(what, Leaf)]  # results are copied over the arguments
         checked = bool(tape.pulls) and not careful
@@ -143,7 +147,7 @@ class PythonPlan:
 
     def __init__(self, tape: Tape, roots: Sequence[int], scalar: Tape, rows: Sequence[int]) -> None:
         self.tape, self.roots = tape, roots
-        self.program = ScalarProgram(Roller(scalar, rows, careful=False, deep=False, least=10**9), rows)
+        self.program = ScalarProgram(Roller(scalar, rows, careful=False, deep=False, least=NEVER), rows)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions = self.flops = self.program.instructions
         self.kinds = [(tape.shape(r), tape.dtype(r)) for r in roots]
@@ -360,8 +364,10 @@ def _chosen(
             raise _cannot("whole numbers")
         return NumPyPlan(tape, roots, fuse=backend != "numpy" and _has_llvm(backend), feedback=feedback)
     scalar = is_scalar(tape, live)
-    irregular = scalar and backend != "python" and len(live) >= LARGE and is_irregular(tape, live)
-    if irregular and (table := _table(tape, roots, backend)) is not None:
+    apart = scalar and (
+        (len(live) >= LARGE and is_irregular(tape, live)) or (len(live) > SHORT and is_exact(tape, live))
+    )
+    if apart and backend != "python" and (table := _table(tape, roots, backend)) is not None:
         return table
     if backend in ("auto", "llvm") and _has_llvm(backend):
         found = _native(tape, roots, scalar, options, feedback, stacked)
@@ -408,33 +414,22 @@ def _native(
 
     try:
         try:
+            if scalar and is_exact(tape, tape.live(roots)):
+                raise DeclinedError("numbers that are compared for equality")
             program = rolled(DenseProgram, tape, roots, deep=True)
         except DeclinedError:
             numbers, rows = (tape, roots) if scalar else written_out(tape, roots)
             try:
-                if _is_exact(numbers, rows):
+                if is_exact(numbers, numbers.live(rows)):
                     raise DeclinedError("numbers that are compared for equality")
                 program = rolled(LaneProgram, numbers, rows, deep=False, least=4)
             except DeclinedError:
                 if len(numbers.rows) > SHORT:
                     raise
-                program = rolled(LaneProgram, numbers, rows, deep=False, least=10**9)
+                program = rolled(LaneProgram, numbers, rows, deep=False, least=NEVER)
     except DeclinedError as error:
         return str(error)
     return NativePlan(tape, roots, program, options["threads"], feedback, stacked)
-
-
-def _is_exact(tape: Tape, roots: Sequence[int]) -> bool:
-    """Whether single numbers are compared for equality, as the largest is with each in the gradient of `max`.
-
-    Rolled up, a number may be computed twice, here fused with an addition and there not: in the last digit two.
-    """
-    exact = {code_of(ops.equal), code_of(ops.not_equal)}
-    return any(
-        row[0] in exact and i not in tape.shapes and not any(map(tape.is_constant, row[1:]))
-        for i in tape.live(roots)
-        if (row := tape.rows[i])
-    )
 
 
 def _table(tape: Tape, roots: Sequence[int], backend: str) -> TablePlan | None:
