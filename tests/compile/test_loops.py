@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import tinygrad_notes as tn
 from tinygrad_notes.calculus import tree_leaves
-from tinygrad_notes.compile import compile, entries
+from tinygrad_notes.compile import compile, entries, reverse
 
 BACKENDS = ["llvm", "numpy", "python", "auto"]
 random = np.random.default_rng(0)
@@ -426,3 +426,28 @@ def test_a_step_that_is_not_finite_and_heals(backend: str) -> None:
         return tn.where(slope > 0.5, slope * 1e-3, 0.0), new, zero
 
     assert compile(lambda x: tn.fori(2, body, (x, 0.0, 0.0)), backend=backend)(1.0) == (0.002, 2.0, 0.0)
+
+
+@pytest.mark.parametrize("beside", [0.0, 1.0])
+def test_each_of_many_loops_is_gone_through_once(beside: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ways lead past loops and through them, a gradient has one loop backwards for each."""
+    backwards: list[int] = []
+    original = reverse._backwards
+    monkeypatch.setattr(reverse, "_backwards", lambda *given: backwards.append(given[1]) or original(*given))
+    rng = np.random.default_rng(0)
+    z, s, way = rng.normal(size=(4, 2)), rng.normal(size=2), rng.normal(size=(4, 2))
+
+    def loss(z: Any, s: Any) -> Any:
+        for _ in range(5):
+            z = beside * z + tn.scan(lambda c, x: (tn.tanh(c * s + x), c * 0.5 + x), s, z)[1]
+        return tn.mean(z * z)
+
+    gradient = tn.grad(loss, argnums=(0, 1))
+    for found, wanted in zip(compile(gradient)(z, s), gradient(z, s), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10)
+    assert sorted(backwards) == [0, 1, 2, 3, 4]
+
+    def second(z: Any, s: Any) -> Any:
+        return tn.hvp(lambda z: loss(z, s), (z,), (way,))[0]
+
+    np.testing.assert_allclose(compile(second)(z, s), second(z, s), rtol=1e-10)

@@ -8,6 +8,7 @@ import itertools
 import math
 import sys
 import types
+import weakref
 from collections import ChainMap, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -479,6 +480,103 @@ def _restored() -> Any:
     if "rate" in vars(Derived):
         del Derived.rate
     sys.modules.pop("settings_of_the_test", None)
+
+
+class Registry(type):
+    """A metaclass: what it gives its classes is found through them."""
+
+    def __getitem__(cls, k: int) -> Any:
+        return cls.table[k]
+
+    @property
+    def first(cls) -> Any:
+        return cls.table[0]
+
+
+class Registered(metaclass=Registry):
+    table = (2.0, 2.0)
+
+
+class Static:
+    """A class that is called for its own sake, and has a method that Python calls by itself."""
+
+    rate = 2.0
+
+    def __new__(cls) -> Any:
+        made = object.__new__(cls)
+        made.made = cls.rate
+        return made
+
+    def __call__(self, x: Any) -> Any:
+        return x
+
+    @staticmethod
+    def times(x: Any) -> Any:
+        return x * Static.rate
+
+
+@case
+def an_attribute_read_by_a_static_method() -> Any:
+    model: Any = Static()
+    model.rate = 1.0  # not what the method reads
+    return lambda x: 1.0 * model.times(x), lambda: setattr(Static, "rate", Static.rate + 1)
+
+
+@case
+def an_attribute_read_while_an_object_is_made() -> Any:
+    return lambda x: x * Static().made, lambda: setattr(Static, "rate", Static.rate + 1)
+
+
+@case
+def an_operator_of_a_metaclass() -> Any:
+    return lambda x: x * Registered[1], lambda: setattr(Registered, "table", (4.0, Registered[1] + 1))
+
+
+@case
+def a_property_of_a_metaclass() -> Any:
+    return lambda x: x * Registered.first, lambda: setattr(Registered, "table", (Registered.first + 1, 5.0))
+
+
+@case
+def an_attribute_that_may_be_there() -> Any:
+    model = Base()
+    return lambda x: x * 2 if hasattr(model, "half") else x, lambda: setattr(model, "half", 0.5)
+
+
+@case
+def an_attribute_that_may_be_gone() -> Any:
+    model = SimpleNamespace(half=0.5)
+    return lambda x: x * 2 if hasattr(model, "half") else x, lambda: delattr(model, "half")
+
+
+@case
+def an_attribute_with_another_in_its_place() -> Any:
+    model = SimpleNamespace()
+    return lambda x: x * getattr(model, "half", 1.0), lambda: setattr(model, "half", 0.5)
+
+
+@case
+def a_weak_reference() -> Any:
+    model: Any = Base()
+    model.w = 2.0
+    weak = weakref.ref(model)
+
+    def f(x: Any) -> Any:
+        found = weak()
+        return x * found.w if found else x
+
+    return f, lambda: setattr(model, "w", 3.0)
+
+
+@case
+def code_that_is_loaded_anew() -> Any:
+    def helper(x: Any) -> Any:
+        return x * 2.0
+
+    def other(x: Any) -> Any:
+        return x * 3.0
+
+    return lambda x: 1.0 * helper(x), lambda: setattr(helper, "__code__", other.__code__)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -68,3 +69,48 @@ def test_a_sum_in_a_gradient_that_is_used_once_more() -> None:
     w, s = rng.normal(size=(1, 5)), rng.normal(size=(5, 5))
     f = tn.grad(lambda w, s: (lambda z: tn.mean((z @ s) ** 2))(w @ s + s[0]), argnums=1)
     np.testing.assert_allclose(compile(f)(w, s), f(w, s), rtol=1e-10)
+
+
+COMPARED: dict[str, Callable[[Any, Any], Any]] = {
+    "equal": lambda x, m: x == m,
+    "no less": lambda x, m: x >= m,
+    "no greater": lambda x, m: m <= x,
+    "their difference": lambda x, m: x - m >= 0,
+    "the sign of it": lambda x, m: tn.sign(x - m) == 0,
+}
+
+
+@pytest.mark.parametrize("form", ["loops", "a map", "rows", "elements"])
+@pytest.mark.parametrize("name", COMPARED)
+def test_the_largest_is_one_of_all(name: str, form: str) -> None:
+    """Scores that are compared with the largest of them are computed once, or to the same last digit."""
+    rng = np.random.default_rng(0)
+
+    def chosen(scores: Any) -> Any:
+        largest = functools.reduce(tn.maximum, scores)
+        return [tn.where(COMPARED[name](x, largest), 2.0 * x, 0.5 * x) for x in scores]
+
+    def dots(row: Any, w: Any) -> Any:
+        return [sum((a * b for a, b in zip(row, v, strict=True)), 0.1) for v in w]
+
+    def scores(x: Any, w: Any) -> Any:
+        if form == "a map":
+            return tn.vmap(lambda row: tn.stack(chosen(dots(row, w))))(x)
+        if form == "rows":
+            z = x @ w.T + 0.1
+            return tn.where(COMPARED[name](z, tn.max(z, axis=1, keepdims=True)), 2.0 * z, 0.5 * z)
+        if form == "elements":
+            z = x @ w.T + 0.1
+            return tn.stack([tn.stack(chosen([z[i, k] for k in range(len(w))])) for i in range(len(x))])
+        return tn.stack([tn.stack(chosen(dots(row, w))) for row in x])
+
+    f = tn.value_and_grad(lambda x, w: tn.sum(scores(x, w) ** 2), argnums=(0, 1))
+    programs = [compile(f, backend=backend) for backend in ("auto", "llvm", "numpy")]
+    for _ in range(4):
+        given = rng.normal(size=(9, 5)), rng.normal(size=(4, 5))
+        value, gradients = f(*given)
+        for program in programs:
+            found, of = program(*given)
+            np.testing.assert_allclose(found, value, rtol=1e-10)
+            for a, b in zip(of, gradients, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)

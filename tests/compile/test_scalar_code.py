@@ -13,7 +13,7 @@ from agreement import BACKENDS, Reference, agree, compiled, structure
 
 import tinygrad_notes as tn
 from tinygrad_notes.calculus import tree_leaves
-from tinygrad_notes.compile import compile
+from tinygrad_notes.compile import compile, plan
 
 
 def floats(*shape: int, seed: int = 0) -> Any:
@@ -184,6 +184,34 @@ def test_irregular_code(backend: str) -> None:
     program = compiled(g, backend, xs)
     assert program is not None
     Reference(g, xs).check(program(xs), backend)
+
+
+CHOICES: dict[str, Any] = {
+    "by a comparison": lambda x, y: tn.where(x > y, x, 0.5 * y),
+    "by a number": lambda x, y: tn.where(x, tn.sin(x), y),
+    "between 1 and 0": lambda x, y: x * tn.where(y, 1.0, 0.0),
+    "of both": lambda x, y: tn.where(tn.logical_and(x > 0, y > 0), x * y, y),
+    "of either": lambda x, y: tn.where(tn.logical_or(x == y, x), x * y, y),
+    "of the opposite": lambda x, y: tn.where(tn.logical_not(x > y), x, y * y),
+    "counted": lambda x, y: (x > y) * x + y,
+}
+
+
+@pytest.mark.parametrize("of", ["numbers", "arrays"])
+@pytest.mark.parametrize("large", [1, 20_000])
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices(name: str, large: int, of: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A condition may be any number; in a table there are but numbers."""
+    monkeypatch.setattr(plan, "LARGE", large)
+    monkeypatch.setattr(plan, "is_irregular", lambda *_: True)
+    choose = CHOICES[name]
+
+    def f(x: Any) -> Any:
+        if of == "arrays":
+            return tn.sum(tn.tanh(choose(tn.tanh(x), tn.tanh(x[::-1]))))
+        return sum(tn.tanh(choose(tn.tanh(x[i]), tn.tanh(x[-i]))) for i in range(1, len(x)))
+
+    agree(tn.value_and_grad(f), np.array([0.4, -0.3, 0.0, 1.5, -2.0, 0.9]))
 
 
 def test_a_long_chain() -> None:

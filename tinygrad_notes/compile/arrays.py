@@ -283,11 +283,15 @@ class ArrayProgram:
             ]
             taken, other = (f"{n}[()]" if a in self.held else n for n, a in zip(names[1:], args[1:], strict=True))
             self._define(i, f"({taken} if {names[0]} else {other})")
-        elif tape.filling(args[1]) == 1 and tape.filling(args[2]) == 0 and tape.shape(args[0]) == shape:
+        elif self._is_mask(args[0], shape) and tape.filling(args[1]) == 1 and tape.filling(args[2]) == 0:
             self.lines.append(f"{self._buffer(i)}[...] = {names[0]}")
         else:  # takes half the time of two copies, of which one goes by the mask
             self._define(i, f"np.where({', '.join(names)})")
         self._free(i, args, k)
+
+    def _is_mask(self, i: int, shape: tuple[int, ...]) -> bool:
+        """Whether a row is truth values of this shape."""
+        return self.tape.dtype(i).kind == "b" and self.tape.shape(i) == shape
 
     def _view(self, i: int, name: str, args: Sequence[int], params: dict[str, Any]) -> bool:
         """A part, a transpose or a reshape: taken once of a buffer, in every call of what comes from outside."""

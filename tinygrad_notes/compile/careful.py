@@ -14,11 +14,14 @@ import numpy as np
 
 from .arrays import ArrayProgram
 from .calling import Leaf
+from .exact import is_exact
 from .results import casts, declared
 from .roll import Roller
 from .scalars import ScalarProgram
 from .tape import INPUT, Tape
 
+NEVER = 10**9
+"""The fewest equal terms that are rolled up, where none are to be."""
 Feedback = Sequence[tuple[int, Any]]
 """Pairs of a root's place and an input: what is written over what, at the end of a step."""
 
@@ -69,7 +72,8 @@ class NumPyPlan:
     ) -> None:
         self.tape, self.roots = tape, roots
         self.backend = "llvm" if fuse else "numpy"
-        roller = Roller(tape, roots, careful=careful, deep=True)
+        least = NEVER if is_exact(tape, tape.live(roots)) else 2
+        roller = Roller(tape, roots, careful=careful, deep=True, least=least)
         rows = [roller.index(r) for r in roots]
         donated = [rows[k] for k, what in feedback if isinstance(what, Leaf)]  # results are copied over the arguments
         checked = bool(tape.pulls) and not careful
@@ -97,7 +101,7 @@ class PythonPlan:
 
     def __init__(self, tape: Tape, roots: Sequence[int], scalar: Tape, rows: Sequence[int]) -> None:
         self.tape, self.roots = tape, roots
-        self.program = ScalarProgram(Roller(scalar, rows, careful=False, deep=False, least=10**9), rows)
+        self.program = ScalarProgram(Roller(scalar, rows, careful=False, deep=False, least=NEVER), rows)
         self.source, self.inputs = self.program.source, self.program.inputs
         self.instructions = self.flops = self.program.instructions
         self.kinds = [(tape.shape(r), tape.dtype(r)) for r in roots]

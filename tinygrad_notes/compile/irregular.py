@@ -226,8 +226,13 @@ class _NumPySweep:
 
 
 def _rule(op: Op) -> tuple[int, tuple[Any, ...], tuple[Any, ...]]:
-    """An op's row as straight-line code for a sweep: how many operands, the value, the slopes."""
+    """An op's row as straight-line code for a sweep: how many operands, the value, the slopes.
+
+    Truth values lie in the table as 0 and 1.
+    """
+    from .entries import Code
     from .lanes import KNOWN
+    from .native.primitives import NUMBER, PRIMITIVES
 
     tape = Tape()
     base = tape.input(None, (op.arity + 1,), np.dtype(float))
@@ -238,20 +243,19 @@ def _rule(op: Op) -> tuple[int, tuple[Any, ...], tuple[Any, ...]]:
     def code(x: Any) -> tuple[Any, ...]:
         x = x if isinstance(x, Traced) else constant(tape, float(x))
         low, (root,) = lower(tape, [x.index], known)
-        live = [i for i in low.live([root]) if low.rows[i][0] != INPUT]
-        number = {i: k for k, i in enumerate(live)}
-        entries: list[tuple[Any, ...]] = []
-        for i in live:
+        written, values = Code(), dict[int, int]()
+        for i in low.live([root]):
             row = low.rows[i]
             if row[0] == ELEMENT:
-                entries.append(("operand", row[2]) if row[2] < op.arity else ("result",))
+                values[i] = written.entry("operand", row[2]) if row[2] < op.arity else written.entry("result")
             elif row[0] == CONSTANT:
-                entries.append(("constant", float(low.number(i))))
-            else:
-                entries.append((low.operation(row[0])[0].name, *(number[a] for a in row[1:])))
-        if low.dtype(root).kind == "b":
-            entries.append(("number", len(entries) - 1))
-        return tuple(entries)
+                values[i] = written.entry("constant", float(low.number(i)))
+            elif row[0] != INPUT:
+                name = low.operation(row[0])[0].name
+                args = zip(row[1:], PRIMITIVES[name].takes, strict=True)
+                values[i] = written.entry(name, *(written.as_kind(values[a], kind) for a, kind in args))
+        last = written.as_kind(values[root], NUMBER)
+        return tuple(written.entries[: last + 1])
 
     value = code(op(*xs))
     if op.partials is None:

@@ -95,7 +95,7 @@ class Loop:
     outputs: list[int]
     outers: list[int]
     given: int
-    differentiate: Callable[..., list[Any] | None]
+    differentiate: Callable[..., list[tuple[Any, Any]]]
     function: Callable[[Sequence[Any], Sequence[Any]], tuple[list[Any], list[Any]]]
 
     @property
@@ -151,7 +151,7 @@ def record(
     state: Any,
     xs: Any,
     steps: int,
-    differentiate: Callable[..., list[Any] | None],
+    differentiate: Callable[..., list[tuple[Any, Any]]],
 ) -> tuple[Any, Any]:
     """The loop as one construct of the tape."""
     states, slices = ([enter(tape, leaf) for leaf in tree_leaves(tree)] for tree in (state, xs))

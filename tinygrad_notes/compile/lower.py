@@ -186,6 +186,8 @@ def _without_choice(tape: Tape, args: Sequence[int], dtype: Any, chosen: bool) -
             return ops.maximum(wrap(tape, b), ops.sign(wrap(tape, x)))
     if not chosen or tape.filling(b) != 0 or tape.dtype(a) != dtype or tape.is_constant(condition):
         return None
+    if tape.dtype(condition).kind != "b":  # a number that is not 0 is true as well
+        return None
     if with_zero and code == GREATER and tape.rows[x][0] == MAXIMUM and tape.filling(tape.rows[x][2]) == 0:
         return ops.sign(wrap(tape, x)) * _symbol(tape, a)
     return None if tape.is_constant(a) else wrap(tape, condition) * wrap(tape, a)

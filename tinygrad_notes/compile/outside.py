@@ -19,6 +19,7 @@ import io
 import sys
 import sysconfig
 import types
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence, Set
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
 LIBRARIES = (PACKAGE, "<frozen", "<tinygrad_notes", sysconfig.get_paths()["stdlib"])
 LOADS = {"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "STORE_ATTR", "DELETE_ATTR", "IMPORT_FROM"}
 GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"}
-UNNAMED = {"getattr", "setattr", "vars", "__dict__", "attrgetter"}
+UNNAMED = {"getattr", "setattr", "vars", "__dict__", "__getattribute__", "attrgetter"}
 """Whatever uses these may read any attribute."""
+ASKING = {"hasattr", "getattr"}
+"""Whatever uses these may ask for an attribute that is not there; its name is among the strings that are used."""
 SILENT = {"__init__", "__new__", "__repr__", "__str__", "__del__", "__reduce__"}
 """Methods that no use of an object that is there already runs; or none that computes."""
 AT_ONCE = {*PLAIN} - {np.generic}
@@ -66,6 +69,7 @@ class Outside:
         self.plain: dict[int, Any] = {}
         self._kept: list[Callable[[], bool]] = []
         self._names: set[str] = set()
+        self._asked: set[str] = set()
         self._reads_all = False
         self._holders: list[tuple[Any, Mapping[str, Any]]] = []
         self._seen: dict[int, Any] = {}
@@ -133,6 +137,8 @@ class Outside:
             self._function(x)
         elif isinstance(x, (types.MethodType, types.BuiltinMethodType)):
             self._stack += [x.__self__, getattr(x, "__func__", None)]
+        elif isinstance(x, weakref.ref):
+            self._stack.append(x())
         elif isinstance(x, functools.partial):
             self._stack += [x.func, x.args, x.keywords]
         elif type(x).__module__ == "tinygrad_notes.compile.compiled":  # what it counts is no part of the function
@@ -147,7 +153,8 @@ class Outside:
                 self._holders.append((x, {}))
         elif isinstance(x, type):
             if not _is_of_library(x.__module__):
-                self._holders.append((x, self._class(x, SILENT - {"__init__", "__new__"})))
+                of_metaclass = self._class(type(x), SILENT) if type(x) is not type else {}
+                self._holders.append((x, of_metaclass | self._class(x, SILENT - {"__init__", "__new__"})))
         elif isinstance(x, functools._lru_cache_wrapper):
             self._stack.append(x.__wrapped__)
         else:
@@ -166,11 +173,13 @@ class Outside:
         if _is_library(code.co_filename):  # it stays as it is, but for what it was given
             self._stack += [Binding(cell, "", None).now() for cell in function.__closure__ or ()]
             return
-        attributes, names, modules = _names(code)
-        self._names |= attributes
+        attributes, names, modules, asked = _names(code)
+        self._names |= attributes | asked
+        self._asked |= asked
         self._reads_all |= not UNNAMED.isdisjoint(attributes | names)
         self._stack += [sys.modules.get(name) for name in modules]
         self._holders.append((function, {}))
+        self._bind(function, "__code__", code)  # a notebook that reloads modules writes it anew
         for name in ("__defaults__", "__kwdefaults__"):
             if (given := getattr(function, name)) is not None:
                 self._bind(function, name, given)
@@ -179,6 +188,7 @@ class Outside:
                 self._bind(cell, name, what)
         for name in names.intersection(function.__globals__):
             self._bind(function.__globals__, name, function.__globals__[name])
+        self._seen[id(function.__globals__)] = function.__globals__  # looked at by name, even if it has a name itself
 
     def _class(self, kind: type, silent: set[str]) -> dict[str, Any]:
         """What a class gives its objects; operators and calls are written without a name, so they are followed."""
@@ -187,8 +197,12 @@ class Outside:
             if base is not object:
                 given |= vars(base)
         for name, what in given.items():
-            if inspect.isfunction(what) and name.startswith("__") and name not in silent:
+            if not name.startswith("__") or name in silent:
+                continue
+            if inspect.isfunction(what):
                 self._method(kind, name, what)
+            elif isinstance(what, (staticmethod, classmethod)):  # `__new__` is one
+                self._stack.append(what.__func__)
         return given
 
     def _method(self, kind: type, name: str, method: Any) -> None:
@@ -204,6 +218,9 @@ class Outside:
             names = own.keys() | {name for name in of_class if not name.startswith("__")}
         elif any(base.__module__.startswith("tinygrad_notes.") for base in type(holder).__mro__):
             names = names | own.keys()
+        for name in self._asked.difference(own, of_class):
+            if not hasattr(holder, name):
+                self.bindings.setdefault((id(holder), name), Binding(holder, name, MISSING))
         for name in names.intersection(chain(own, of_class)):
             if (id(holder), name) in self.bindings:
                 continue
@@ -228,13 +245,18 @@ def _namespace(holder: Any) -> Mapping[str, Any]:
 
 
 @functools.cache
-def _names(code: types.CodeType) -> tuple[set[str], set[str], set[str]]:
-    """The attributes, the global names and the modules that code uses, with the code within it."""
-    found: tuple[set[str], set[str], set[str]] = (set(), set(), set())
+def _names(code: types.CodeType) -> tuple[set[str], set[str], set[str], set[str]]:
+    """The attributes, the global names and the modules that code uses, with the code within it.
+
+    And, where it asks for attributes by a name in a string, the strings that it uses.
+    """
+    found: tuple[set[str], set[str], set[str], set[str]] = (set(), set(), set(), set())
     for instruction in dis.get_instructions(code):
-        for used, names in zip((LOADS, GLOBALS, {"IMPORT_NAME"}), found, strict=True):
+        for used, names in zip((LOADS, GLOBALS, {"IMPORT_NAME"}), found[:3], strict=True):
             if instruction.opname in used:
                 names.add(instruction.argval)
+    if not ASKING.isdisjoint(found[1]):
+        found[3].update(part for part in code.co_consts if isinstance(part, str) and part.isidentifier())
     for part in code.co_consts:
         if isinstance(part, types.CodeType):
             for names, within in zip(found, _names(part), strict=True):

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from .. import ops
-from .careful import Careful, Feedback, NumPyPlan, PythonPlan
+from .careful import NEVER, Careful, Feedback, NumPyPlan, PythonPlan
+from .exact import is_exact
 from .expand import is_scalar, written_out
 from .irregular import LARGE, TablePlan, is_irregular
 from .looping import ChainPlan
 from .native_plan import NativePlan
 from .roll import Roller
-from .tape import LOOP, DeclinedError, Tape, code_of
+from .tape import LOOP, DeclinedError, Tape
 
 BACKENDS = ("auto", "llvm", "numpy", "python")
 SHORT = 2_000
@@ -91,8 +92,10 @@ def _chosen(
             raise _cannot("whole numbers")
         return NumPyPlan(tape, roots, fuse=backend != "numpy" and _has_llvm(backend), feedback=feedback)
     scalar = is_scalar(tape, live)
-    irregular = scalar and backend != "python" and len(live) >= LARGE and is_irregular(tape, live)
-    if irregular and (table := _table(tape, roots, backend)) is not None:
+    apart = scalar and (
+        (len(live) >= LARGE and is_irregular(tape, live)) or (len(live) > SHORT and is_exact(tape, live))
+    )
+    if apart and backend != "python" and (table := _table(tape, roots, backend)) is not None:
         return table
     if backend in ("auto", "llvm") and _has_llvm(backend):
         found = _native(tape, roots, scalar, options, feedback, stacked)
@@ -139,33 +142,22 @@ def _native(
 
     try:
         try:
+            if scalar and is_exact(tape, tape.live(roots)):
+                raise DeclinedError("numbers that are compared for equality")
             program = rolled(DenseProgram, tape, roots, deep=True)
         except DeclinedError:
             numbers, rows = (tape, roots) if scalar else written_out(tape, roots)
             try:
-                if _is_exact(numbers, rows):
+                if is_exact(numbers, numbers.live(rows)):
                     raise DeclinedError("numbers that are compared for equality")
                 program = rolled(LaneProgram, numbers, rows, deep=False, least=4)
             except DeclinedError:
                 if len(numbers.rows) > SHORT:
                     raise
-                program = rolled(LaneProgram, numbers, rows, deep=False, least=10**9)
+                program = rolled(LaneProgram, numbers, rows, deep=False, least=NEVER)
     except DeclinedError as error:
         return str(error)
     return NativePlan(tape, roots, program, options["threads"], feedback, stacked)
-
-
-def _is_exact(tape: Tape, roots: Sequence[int]) -> bool:
-    """Whether single numbers are compared for equality, as the largest is with each in the gradient of `max`.
-
-    Rolled up, a number may be computed twice, here fused with an addition and there not: in the last digit two.
-    """
-    exact = {code_of(ops.equal), code_of(ops.not_equal)}
-    return any(
-        row[0] in exact and i not in tape.shapes and not any(map(tape.is_constant, row[1:]))
-        for i in tape.live(roots)
-        if (row := tape.rows[i])
-    )
 
 
 def _table(tape: Tape, roots: Sequence[int], backend: str) -> TablePlan | None:

@@ -47,6 +47,8 @@ class Binding(NamedTuple):
     def source(self, bind: Callable[[Any], str]) -> str:
         """The condition that it stands for the same, as source."""
         holder = bind(self.holder)
+        if self.what is MISSING:
+            return f"not hasattr({holder}, {self.name!r})"
         if isinstance(self.holder, types.CellType):
             now = f"{holder}.cell_contents"
         elif type(self.holder) is dict:

@@ -15,14 +15,26 @@ from .tape import DETACHED, ELEMENT, LOOP, Tape
 from .trace import Traced, constant, current, enter, symbols, wrap
 
 
-def differentiate(tape: Tape, seeds: Sequence[tuple[Any, Any]], targets: Sequence[Any]) -> list[Any] | None:
-    """The cotangent of each target, where a loop lies in between; else None."""
-    number = _last_loop(tape, [y.index for y, _ in seeds], [x.index for x in targets])
-    return None if number is None else _through(tape, number, seeds, targets)
+def differentiate(tape: Tape, seeds: Sequence[tuple[Any, Any]], targets: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """The seeds, and what they come to through loops: what the loops were given, with its cotangents, as more seeds.
+
+    The loops are gone through once each, the last one first, when all that comes to it from later ones is known. A
+    plain pass stops at loops, so what starts from the seeds that are returned goes no way twice.
+    """
+    seeds = list(seeds)
+    pull = type(targets[0]).pullback_between_loops
+    for number in _loops(tape, [y.index for y, _ in seeds], [x.index for x in targets]):
+        loop: Loop = tape.loops[number]
+        live = [k for k in range(len(loop.results) + len(loop.outputs)) if loop.dtype(k).kind == "f"]
+        found = pull(seeds, [result(tape, number, k) for k in live])
+        handed = {k: h if isinstance(h, Traced) else constant(tape, h) for k, h in zip(live, found, strict=True)}
+        into = _backwards(tape, number, handed)
+        seeds += [(y, g) for row, g in into if isinstance(y := wrap(tape, row), Traced)]
+    return seeds
 
 
-def _last_loop(tape: Tape, seeds: Sequence[int], targets: Sequence[int]) -> int | None:
-    """The number of the last loop between rows and what they are to be differentiated by, if there is one."""
+def _loops(tape: Tape, seeds: Sequence[int], targets: Sequence[int]) -> list[int]:
+    """The numbers of the loops between rows and what they are to be differentiated by, the last one first."""
     ends = set(targets)
     reached = bytearray(len(tape.rows))
     for target in targets:
@@ -33,26 +45,7 @@ def _last_loop(tape: Tape, seeds: Sequence[int], targets: Sequence[int]) -> int 
         if not reached[i] and tape.rows[i][0] != DETACHED:
             reached[i] = any(reached[a] for a in tape.arguments(i))
     loops = (i for i in tape.live(seeds) if tape.rows[i][0] == LOOP and tape.dtype(i).kind == "f")
-    between = [i for i in loops if reached[i] and i not in ends]
-    return max((tape.rows[i][1] for i in between), default=None)
-
-
-def _through(tape: Tape, number: int, seeds: Sequence[tuple[Any, Any]], targets: Sequence[Any]) -> list[Any]:
-    """The cotangent of each target: what comes past the loop, and what comes through it."""
-    loop: Loop = tape.loops[number]
-    pull = type(targets[0]).pullback
-    live = [k for k in range(len(loop.results) + len(loop.outputs)) if loop.dtype(k).kind == "f"]
-    found = pull(seeds, [*targets, *(result(tape, number, k) for k in live)])
-    past: list[Any] = found[: len(targets)]
-    handed = {
-        k: h if isinstance(h, Traced) else constant(tape, h) for k, h in zip(live, found[len(targets) :], strict=True)
-    }
-    into = _backwards(tape, number, handed)
-    starts = [(y, g) for row, g in into if isinstance(y := wrap(tape, row), Traced)]
-    if not starts:
-        return past
-    through_it: list[Any] = pull(starts, targets)
-    return [a + b for a, b in zip(past, through_it, strict=True)]
+    return sorted({tape.rows[i][1] for i in loops if reached[i] and i not in ends}, reverse=True)
 
 
 def _backwards(tape: Tape, number: int, handed: Mapping[int, Any]) -> list[tuple[int, Any]]:

@@ -119,9 +119,13 @@ class Traced(Refusing):
         """
         tape: Tape = targets[0].tape
         if tape.loops:
-            through: list[Any] | None = tape.loops[0].differentiate(tape, seeds, targets)
-            if through is not None:
-                return through
+            seeds = tape.loops[0].differentiate(tape, seeds, targets)
+        return cls.pullback_between_loops(seeds, targets)
+
+    @staticmethod
+    def pullback_between_loops(seeds: Sequence[tuple[Any, Any]], targets: Sequence[Any]) -> list[Any]:
+        """The same, but for what comes through loops."""
+        tape: Tape = targets[0].tape
         pull = Pull([(y.index, enter(tape, g)) for y, g in seeds], [])
         tape.pulls.append(pull)
         number = len(tape.pulls) - 1
