@@ -12,7 +12,8 @@ from mutants_by_hand import ARMS, mutants_by_hand
 from tinygrad_notes.ops import TABLE
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
-ROWS = [name for name in TABLE if uses(name)]
+SHIPPED = dict(TABLE)  # before any example of the documentation adds rows
+ROWS = [name for name in SHIPPED if uses(name)]
 KINDS = [
     *ENTRY,
     SECOND,
@@ -69,7 +70,7 @@ def test_every_kind_and_every_row_is_in_the_sample() -> None:
 
 
 def test_rows_without_a_rule_have_no_mutants() -> None:
-    assert {name for name in TABLE if not uses(name)} == {n for n, op in TABLE.items() if not op.differentiable}
+    assert {name for name in SHIPPED if not uses(name)} == {n for n, op in SHIPPED.items() if not op.differentiable}
 
 
 @pytest.mark.parametrize("name", ["tanh", "multiply"])
