@@ -422,3 +422,17 @@ def test_what_does_not_depend_on_the_state_of_a_loop_has_no_gradient_by_it(name:
     w, x = np.ones((1, 1)), random.normal(size=(70, 1))
     for backend in ("auto", "numpy"):
         close(compile(f, backend=backend)(w, x), f(w, x))
+
+
+@pytest.mark.parametrize("backend", ["auto", "numpy"])
+@pytest.mark.parametrize("number", [1.0, np.inf, np.nan])
+def test_a_result_of_a_loop_that_no_finite_number_needs(backend: str, number: float) -> None:
+    """What is folded for finite numbers is computed with care for others, where what that takes is given."""
+
+    def loss(x: Any) -> Any:
+        each = tn.vmap(lambda x: tn.fori(2, lambda k, s: tn.abs(s * 0.5 + x[0]), x), in_axes=-1)(x)
+        return tn.sum(each * each)
+
+    f, x = tn.value_and_grad(loss), np.array([[number, -0.5], [0.5, 0.25], [2.0, -1.0]])
+    with np.errstate(all="ignore"):
+        close(compile(f, backend=backend)(x), f(x))

@@ -21,7 +21,7 @@ from .exact import is_exact
 from .expand import is_scalar, written_out
 from .inference import FLOAT64
 from .irregular import LARGE, TablePlan, is_irregular
-from .looping import ChainPlan
+from .looping import ChainPlan, LoopResult
 from .results import MOST, Results, casts, declared
 from .roll import Roller
 from .scalars import ScalarProgram
@@ -93,8 +93,10 @@ class Careful:
     def is_possible(self) -> bool:
         """Whether the fast plan is given all that this one needs: what it folds may be 0 for finite numbers only."""
         tape, given = self.fast.tape, self.fast.inputs
-        live = (tape.rows[i] for i in tape.live(self.fast.roots))
-        if all(tape.inputs[row[1]] in given for row in live if row[0] == INPUT):
+        live = [tape.rows[i] for i in tape.live(self.fast.roots)]
+        needed = [tape.inputs[row[1]] for row in live if row[0] == INPUT]
+        needed += [LoopResult(*row[1:]) for row in live if row[0] == LOOP]
+        if all(what in given for what in needed):
             return True
         return all(what in given for what in self.plan.inputs)
 
