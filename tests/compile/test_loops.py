@@ -451,3 +451,39 @@ def test_each_of_many_loops_is_gone_through_once(beside: float, monkeypatch: pyt
         return tn.hvp(lambda z: loss(z, s), (z,), (way,))[0]
 
     np.testing.assert_allclose(compile(second)(z, s), second(z, s), rtol=1e-10)
+
+
+WITHOUT_THE_STATE: dict[str, Any] = {
+    "a gradient": lambda w, x: tn.grad(lambda w: tn.sum(x * x))(w),
+    "of a result from before": lambda w, x: (lambda y: tn.grad(lambda w: y)(w))(tn.sum(x * x)),
+    "of a map": lambda w, x: tn.grad(lambda w: tn.sum(tn.vmap(lambda x: x * x)(x)))(w),
+    "a tangent": lambda w, x: tn.jvp(lambda w: tn.sum(x * x), (w,), (w,))[1],
+    "a second derivative": lambda w, x: tn.hvp(lambda w: tn.sum(x * x), (w,), (w,))[0],
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_THE_STATE)
+def test_what_does_not_depend_on_the_state_of_a_loop_has_no_gradient_by_it(name: str) -> None:
+    """What is computed from outside of a loop alone is on another tape."""
+    slope = WITHOUT_THE_STATE[name]
+
+    def f(w: Any, x: Any) -> Any:
+        return tn.fori(3, lambda k, w: w - 0.1 * slope(w, x), w)
+
+    w, x = np.ones((1, 1)), random.normal(size=(70, 1))
+    for backend in ("auto", "numpy"):
+        close(compile(f, backend=backend)(w, x), f(w, x))
+
+
+@pytest.mark.parametrize("backend", ["auto", "numpy"])
+@pytest.mark.parametrize("number", [1.0, np.inf, np.nan])
+def test_a_result_of_a_loop_that_no_finite_number_needs(backend: str, number: float) -> None:
+    """What is folded for finite numbers is computed with care for others, where what that takes is given."""
+
+    def loss(x: Any) -> Any:
+        each = tn.vmap(lambda x: tn.fori(2, lambda k, s: tn.abs(s * 0.5 + x[0]), x), in_axes=-1)(x)
+        return tn.sum(each * each)
+
+    f, x = tn.value_and_grad(loss), np.array([[number, -0.5], [0.5, 0.25], [2.0, -1.0]])
+    with np.errstate(all="ignore"):
+        close(compile(f, backend=backend)(x), f(x))

@@ -186,6 +186,25 @@ def test_irregular_code(backend: str) -> None:
     Reference(g, xs).check(program(xs), backend)
 
 
+@pytest.mark.parametrize("window", [2, 3])
+def test_windows_that_overlap(window: int) -> None:
+    """Places and windows go along the same axis of an array."""
+
+    def down(x: Any, w: Any) -> Any:
+        return sum(tn.tanh(sum(w[a] * x[i + a][1] for a in range(window))) for i in range(len(x) - window + 1))
+
+    def beyond(x: Any, w: Any) -> Any:
+        n, m = len(x), len(x[0])
+        return sum(
+            sum(w[a] * x[i + a][j + b] for a in range(window) for b in range(2) if i + a < n and j + b < m) ** 2
+            for i in range(n)
+            for j in range(m)
+        )
+
+    for f in (down, beyond):
+        agree(tn.value_and_grad(f, argnums=(0, 1)), floats(7, 3), floats(window))
+
+
 CHOICES: dict[str, Any] = {
     "by a comparison": lambda x, y: tn.where(x > y, x, 0.5 * y),
     "by a number": lambda x, y: tn.where(x, tn.sin(x), y),

@@ -15,10 +15,11 @@ import numpy as np
 from .arrays import ArrayProgram
 from .calling import Leaf
 from .exact import is_exact
+from .looping import LoopResult
 from .results import casts, declared
 from .roll import Roller
 from .scalars import ScalarProgram
-from .tape import INPUT, Tape
+from .tape import INPUT, LOOP, Tape
 
 NEVER = 10**9
 """The fewest equal terms that are rolled up, where none are to be."""
@@ -47,8 +48,8 @@ class Careful:
     def is_possible(self) -> bool:
         """Whether the fast plan is given all that this one needs: what it folds may be 0 for finite numbers only."""
         tape, given = self.fast.tape, self.fast.inputs
-        live = (tape.rows[i] for i in tape.live(self.fast.roots))
-        if all(tape.inputs[row[1]] in given for row in live if row[0] == INPUT):
+        rows = [row for i in tape.live(self.fast.roots) if (row := tape.rows[i])[0] in (INPUT, LOOP)]
+        if all((tape.inputs[row[1]] if row[0] == INPUT else LoopResult(*row[1:])) in given for row in rows):
             return True
         return all(what in given for what in self.plan.inputs)
 

@@ -47,7 +47,7 @@ def _columns(array: Any, shape: tuple[int, ...], offsets: Any, start: int, steps
         index: list[Any] = [int(i) for i in first]
         used = []
         for n, step in zip(offsets.shape, steps, strict=True):
-            fits = [k for k, s in enumerate(strides) if s == step and index[k] + n <= shape[k] and k not in used]
+            fits = [k for k, s in enumerate(strides) if s == step and k not in used and index[k] + n <= shape[k]]
             if not fits:
                 break
             index[fits[0]] = slice(index[fits[0]], index[fits[0]] + n)

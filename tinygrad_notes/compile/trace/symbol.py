@@ -118,6 +118,7 @@ class Traced(Refusing):
         What is asked of elements is asked of their whole array, once.
         """
         tape: Tape = targets[0].tape
+        seeds = [(_inside(tape, y), g) for y, g in seeds]
         if tape.loops:
             seeds = tape.loops[0].differentiate(tape, seeds, targets)
         return cls.pullback_between_loops(seeds, targets)
@@ -173,6 +174,7 @@ class Traced(Refusing):
     ) -> list[Any]:
         """The tangents of the outputs, by two backward passes: a cotangent is linear in those it starts from."""
         tape: Tape = inputs[0].tape
+        outputs = [_inside(tape, y) if isinstance(y, Traced) else y for y in outputs]
         live = [y for y in outputs if isinstance(y, Traced)]
         if not live:
             return [0.0 for _ in outputs]
@@ -357,6 +359,11 @@ def enter(tape: Tape, x: Any) -> int:
     if is_number(x):
         return tape.constant(x.item() if isinstance(x, np.generic) else x)
     raise TypeError(f"compile: got {ops.describe(x)}; expected a number or a traced value.")
+
+
+def _inside(tape: Tape, y: Traced) -> Any:
+    """A symbol on a tape; within a loop's body a result may be of the tape around it, which depends on nothing here."""
+    return y if y.tape is tape else wrap(tape, enter(tape, y))
 
 
 def gradients(y: Any, nodes: Sequence[Any]) -> list[Any]:
