@@ -6,7 +6,7 @@ import ctypes
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -174,6 +174,6 @@ def alike(x: Any, y: Any) -> bool:
 
 
 def is_traced(x: Any, depth: int = 3) -> bool:
-    """Whether something holds a traced value."""
+    """Whether something is a traced value or holds one; of a long list, among the first items."""
     parts = x.values() if isinstance(x, dict) else x if isinstance(x, (list, tuple)) and depth else ()
-    return isinstance(x, Traced) or any(is_traced(part, depth - 1) for part in parts)
+    return isinstance(x, Traced) or any(is_traced(part, depth - 1) for part in islice(parts, LONG))
