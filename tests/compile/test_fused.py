@@ -48,3 +48,18 @@ def test_masks_and_sums_of_a_chain(name: str, shape: tuple[int, ...], dtype: Any
                 np.testing.assert_allclose(y, wanted, rtol=1e-12 if dtype is np.float64 else 2e-6)
                 if np.shape(wanted):
                     assert y.dtype == wanted.dtype
+
+
+def test_a_chain_that_waits_keeps_what_it_will_read() -> None:
+    """What another row is the last to need may be needed by a chain that is not written yet."""
+    rng = np.random.default_rng(1)
+    w, s, way = rng.normal(size=(700, 6)), rng.normal(size=6), rng.normal(size=(700, 6))
+
+    def loss(w: Any) -> Any:
+        e = tn.exp(w - tn.max(w, axis=1, keepdims=True))
+        return tn.sum(s * (e / tn.sum(e, axis=1, keepdims=True) + 1.0) ** 2)
+
+    def second(w: Any) -> Any:
+        return tn.hvp(loss, (w,), (way,))[0]
+
+    np.testing.assert_allclose(compile(second, backend="llvm")(w), second(w), rtol=1e-10, atol=1e-12)

@@ -487,3 +487,15 @@ def test_a_result_of_a_loop_that_no_finite_number_needs(backend: str, number: fl
     f, x = tn.value_and_grad(loss), np.array([[number, -0.5], [0.5, 0.25], [2.0, -1.0]])
     with np.errstate(all="ignore"):
         close(compile(f, backend=backend)(x), f(x))
+
+
+@pytest.mark.parametrize("backend", ["auto", "numpy"])
+def test_an_argument_returned_beside_a_loop_that_is_written_over_it(backend: str) -> None:
+    def f(p: Any) -> Any:
+        return tn.fori(3, lambda k, p: [q * 0.5 for q in p], p), p[0], p[1][0]
+
+    p = [np.ones(3), np.ones(2)]
+    new, before, first = compile(f, donate=0, backend=backend)(p)
+    close([*new, before, first], [np.full(3, 0.125), np.full(2, 0.125), np.ones(3), 1.0])
+    assert new[0] is p[0]
+    assert not np.shares_memory(compile(f, backend=backend)(p)[1], p[0])

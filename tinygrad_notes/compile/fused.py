@@ -259,6 +259,12 @@ class FusedProgram(ArrayProgram):
                 if self.last.get(root, -1) < k:
                     self._release(root)
 
+    def _release(self, root: int) -> None:
+        """Give back a buffer, if no chain that is still collected is to read it; that one gives it back then."""
+        waiting = (i for kernel in self.open.values() for i in kernel.rows)
+        if not any(self.root_of[a] == root for i in waiting for a in self.tape.arguments(i)):
+            super()._release(root)
+
     def _described(self, i: int, inside: set[int]) -> str:
         names = [f"v{a}" if a in inside and a not in self.names else self.names[a] for a in self.tape.rows[i][1:]]
         op = self.tape.operation(self.tape.rows[i][0])[0]

@@ -73,7 +73,12 @@ class ChainPlan:
         for values, number, body in self.parts:
             given |= {LoopResult(number, k): y for k, y in enumerate(body.run(values.get(given)))}
         ends = zip(self.roots, self.last.get(given), strict=True)
-        return [y if self.tape.is_constant(r) else declared(y, self.tape.dtype(r)) for r, y in ends]
+        return [y if self.tape.is_constant(r) else self._own(r, y) for r, y in ends]
+
+    def _own(self, r: int, y: Any) -> Any:
+        """A result in its dtype; of an argument that is returned, what it is before anything is written over it."""
+        y = np.array(y) if self.tape.rows[r][0] == INPUT else y
+        return declared(y, self.tape.dtype(r))
 
 
 class _Values:
