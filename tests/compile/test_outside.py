@@ -618,6 +618,25 @@ def test_what_is_not_read_may_change() -> None:
     assert trainer.step.stats.programs == 1
 
 
+def test_a_module_may_count() -> None:
+    class Network(MLP):
+        def __init__(self) -> None:
+            super().__init__([3, 2, 1], rng=0)
+            self.steps, self.losses = 0, [0.5]
+
+        def loss(self, x: Any) -> Any:
+            return tn.mean(self(x) ** 2) + sum(tn.sum(p * p) for p in self.parameters())
+
+    network = Network()
+    f = compile(network.loss)
+    for _ in range(3):
+        network.losses.append(f(X[None]))
+        network.steps += 1
+    assert f.stats.programs == 1
+    network.layers[0].weight = tn.Tensor(np.ones(network.layers[0].weight.shape))
+    np.testing.assert_allclose(f(X[None]), network.loss(X[None]).data)
+
+
 def test_values_of_before_are_found_again() -> None:
     w = [2.0]
     f = compile(lambda x: x * w[0])

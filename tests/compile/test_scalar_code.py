@@ -298,3 +298,14 @@ def test_results_that_need_no_program() -> None:
     found = compile(lambda x: (x, x[1], x))(x)
     np.testing.assert_array_equal(found[0], x)
     assert found[1] == 1.0
+
+
+@pytest.mark.parametrize("backend", ["llvm", "numpy", "python"])
+def test_a_sample_that_is_infinite(backend: str) -> None:
+    """0 · ∞ is 0 in the backward pass, also where the samples have been rolled up."""
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(9, 2)), rng.normal(size=2)
+    x[3, 0] = np.inf
+    f = tn.grad(lambda w, x: sum(tn.sigmoid(w[0] * a[0] + w[1] * a[1]) for a in x), argnums=(0, 1))
+    for found, wanted in zip(compile(f, backend=backend)(w, x), f(w, x), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)

@@ -217,7 +217,7 @@ class Outside:
         if self._reads_all:
             names = own.keys() | {name for name in of_class if not name.startswith("__")}
         elif any(base.__module__.startswith("tinygrad_notes.") for base in type(holder).__mro__):
-            names = names | own.keys()
+            names = names | {name for name, what in own.items() if not _is_record(what)}
         for name in self._asked.difference(own, of_class):
             if not hasattr(holder, name):
                 self.bindings.setdefault((id(holder), name), Binding(holder, name, MISSING))
@@ -238,6 +238,11 @@ class Outside:
     def _bind(self, holder: Any, name: str, what: Any) -> None:
         self.bindings.setdefault((id(holder), name), Binding(holder, name, what))
         self._stack.append(what)
+
+
+def _is_record(x: Any) -> bool:
+    """Whether something is a number or a list of numbers, as of steps and losses: no part of a network."""
+    return isinstance(x, PLAIN) or (isinstance(x, (list, tuple)) and AT_ONCE.issuperset(map(type, x)))
 
 
 def _namespace(holder: Any) -> Mapping[str, Any]:

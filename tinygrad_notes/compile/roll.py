@@ -343,7 +343,7 @@ class Roller:
     def _rolled(self, ids: Ids, number: int | None) -> Generator[Any, Any, Any]:
         """Terms of one class, summed along the last axis of `ids`."""
         row = self.source.rows[int(ids.flat[0])]
-        if self.deep and row[0] == MULTIPLY:
+        if self.deep and row[0] == MULTIPLY and not self.xp.careful:  # the rule of a product of matrices asks nothing
             product = yield from self._product(self.classes.args[0][ids], self.classes.args[1][ids], number)
             if product is not None:
                 return product
