@@ -86,8 +86,9 @@ class TablePlan:
         tape = self.tape
         forward = [r for r in self.roots if r not in self.wanted] + ([self.seed] if self.seed >= 0 else [])
         arrays = [tape.pulls[row[1]].targets[row[2]] for row in self.wanted.values()]
-        live = np.array(tape.live([*forward, *arrays]))
-        rows = [tape.rows[i] for i in live.tolist()]
+        needed = tape.live([*forward, *arrays])
+        rows = [tape.rows[i] for i in needed] if len(needed) < len(tape.rows) else tape.rows
+        live = np.array(needed)
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         flat = np.fromiter(itertools.chain.from_iterable(rows), np.int64, lengths.sum())
         starts = np.cumsum(lengths) - lengths
@@ -96,7 +97,7 @@ class TablePlan:
         if not len(computed):
             raise DeclinedError("nothing to compute")
         nodes, codes_of_nodes, arity = live[computed], codes[computed], lengths[computed] - 1
-        if codes_of_nodes.max() >= 1_000_000 or arity.max() > 3 or not tape.shapes.keys().isdisjoint(nodes.tolist()):
+        if codes_of_nodes.max() >= 1_000_000 or arity.max() > 3 or np.isin(list(tape.shapes), nodes).any():
             raise DeclinedError("an op on arrays")
         leaves = live[codes == ELEMENT].tolist()
         constants = live[codes == CONSTANT].tolist()

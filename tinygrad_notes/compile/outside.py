@@ -20,7 +20,7 @@ import sys
 import sysconfig
 import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence, Set
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -163,10 +163,13 @@ class Outside:
             if type(x).__module__ != "builtins":
                 self._holders.append((x, self._class(type(x), SILENT)))
 
-    def _push(self, items: Iterable[Any]) -> None:
+    def _push(self, items: Sequence[Any]) -> None:
         """Visit these later; numbers, and tuples of them, of which there may be very many, need no visit."""
-        at_once = AT_ONCE.issuperset
-        self._stack += [x for x in items if type(x) not in AT_ONCE and not (type(x) is tuple and at_once(map(type, x)))]
+        kinds = set(map(type, items))
+        if kinds == {tuple}:
+            kinds = set(map(type, chain.from_iterable(items)))
+        if not kinds <= AT_ONCE:
+            self._stack += items
 
     def _function(self, function: Any) -> None:
         code = function.__code__
