@@ -309,3 +309,13 @@ def test_a_sample_that_is_infinite(backend: str) -> None:
     f = tn.grad(lambda w, x: sum(tn.sigmoid(w[0] * a[0] + w[1] * a[1]) for a in x), argnums=(0, 1))
     for found, wanted in zip(compile(f, backend=backend)(w, x), f(w, x), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["auto", "numpy"])
+def test_a_table_returns_what_it_was_given(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "LARGE", 1)
+    monkeypatch.setattr(plan, "is_irregular", lambda *_: True)
+    x = np.array([1.0, 2.0, 3.0])
+    element, computed, whole, listed = compile(lambda x: (x[1], x[0] * x[1] + x[2], x, [x[2]]), backend=backend)(x)
+    assert (element, computed, whole.tolist(), listed) == (2.0, 5.0, [1.0, 2.0, 3.0], [3.0])
+    assert not np.shares_memory(whole, x)

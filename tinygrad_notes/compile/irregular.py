@@ -169,15 +169,15 @@ class TablePlan:
         return [self._result(r) for r in self.roots]
 
     def _result(self, r: int) -> Any:
-        if r not in self.wanted:
-            return self.values.item(self.place[r])
-        _, pull, k = self.wanted[r]
-        target = self.tape.pulls[pull].targets[k]
-        if target not in self.segments:
-            return self.adjoints.item(self.place[target])
-        start, stop = self.segments[target]
-        shape = self.tape.shape(target)
-        return self.adjoints[start:stop].reshape(shape).copy() if shape else self.adjoints.item(start)
+        numbers = self.values
+        if r in self.wanted:
+            _, pull, k = self.wanted[r]
+            r, numbers = self.tape.pulls[pull].targets[k], self.adjoints
+        if r not in self.segments:
+            return numbers.item(self.place[r])
+        start, stop = self.segments[r]
+        shape = self.tape.shape(r)
+        return numbers[start:stop].reshape(shape).copy() if shape else numbers.item(start)
 
     def _text(self) -> str:
         """The first groups, in words."""
