@@ -202,7 +202,6 @@ class Compiled:
 
     def _trace(self, args: Sequence[Any], arguments: Arguments, unroll: bool) -> tuple[Tape, Any]:
         """Run the function on symbols; once more if that changed what it reads: some things are made when needed."""
-        changed = None
         for _ in range(2):
             outside = Outside([self.f, *(args[k] for k in self.options["static"] if k < len(args))])
             tape, output = self._trace_once(args, outside, unroll)

@@ -136,8 +136,12 @@ class _Body:
         """The last states and the stacked outputs, given the loop's arguments."""
         loop = self.loop
         found = self._run(arguments)
-        states = [_whole(y) if kind.plain is int else y for y, kind in zip(found, loop.kinds, strict=False)]
-        return [declared(y, loop.dtype(k)) for k, y in enumerate([*states, *found[len(states) :]])]
+        n = len(loop.states)
+        return [declared(y, loop.dtype(k)) for k, y in enumerate([*self._whole(found[:n]), *found[n:]])]
+
+    def _whole(self, states: Sequence[Any]) -> list[Any]:
+        """The states, of which those that are Python's whole numbers were computed as floats."""
+        return [_whole(y) if kind.plain is int else y for y, kind in zip(states, self.loop.kinds, strict=True)]
 
     def _run(self, arguments: Sequence[Any]) -> list[Any]:
         loop = self.loop
@@ -156,14 +160,15 @@ class _Body:
             results = plan.run([np.asarray(_argument(i, states, parts, outers)) for i in plan.inputs])
             states = self._after(states, results)
             if self.counts:
-                states = [_whole(y) if kind.plain is int else y for y, kind in zip(states, loop.kinds, strict=True)]
+                states = self._whole(states)
             for column, y in zip(outputs, results[len(self.places) :], strict=True):
                 column.append(y)
         return [*states, *map(np.array, outputs)]
 
     def _after(self, states: Sequence[Any], results: Sequence[Any]) -> list[Any]:
         """The states, with what is computed of them; the others stay what they are."""
-        return [results[self.places.index(k)] if k in self.places else y for k, y in enumerate(states)]
+        computed = dict(zip(self.places, results, strict=False))  # the outputs come after them
+        return [computed.get(k, y) for k, y in enumerate(states)]
 
 
 def _needed(loop: Loop, wanted: set[int]) -> list[int]:

@@ -92,13 +92,15 @@ def _chosen(
             raise _cannot("whole numbers")
         return NumPyPlan(tape, roots, fuse=backend != "numpy" and _has_llvm(backend), feedback=feedback)
     scalar = is_scalar(tape, live)
-    apart = scalar and (
-        (len(live) >= LARGE and is_irregular(tape, live)) or (len(live) > SHORT and is_exact(tape, live))
-    )
+    irregular = scalar and len(live) >= LARGE and is_irregular(tape, live)
+    if irregular and backend != "python" and (table := _table(tape, roots, backend)) is not None:
+        return table
+    exact = scalar and is_exact(tape, live)
+    apart = exact and not irregular and len(live) > SHORT
     if apart and backend != "python" and (table := _table(tape, roots, backend)) is not None:
         return table
     if backend in ("auto", "llvm") and _has_llvm(backend):
-        found = _native(tape, roots, scalar, options, feedback, stacked)
+        found = _native(tape, roots, scalar, exact, options, feedback, stacked)
         if not isinstance(found, str):
             return found
         if scalar and (table := _table(tape, roots, backend)) is not None:
@@ -131,7 +133,13 @@ def _is_whole(tape: Tape, i: int) -> bool:
 
 
 def _native(
-    tape: Tape, roots: Sequence[int], scalar: bool, options: dict[str, Any], feedback: Feedback, stacked: int
+    tape: Tape,
+    roots: Sequence[int],
+    scalar: bool,
+    exact: bool,
+    options: dict[str, Any],
+    feedback: Feedback,
+    stacked: int,
 ) -> NativePlan | str:
     """Native code, or why there is none: products of matrices where they are large enough, else lanes."""
     from .dense import DenseProgram
@@ -142,13 +150,13 @@ def _native(
 
     try:
         try:
-            if scalar and is_exact(tape, tape.live(roots)):
+            if exact:
                 raise DeclinedError("numbers that are compared for equality")
             program = rolled(DenseProgram, tape, roots, deep=True)
         except DeclinedError:
             numbers, rows = (tape, roots) if scalar else written_out(tape, roots)
             try:
-                if is_exact(numbers, numbers.live(rows)):
+                if exact or (not scalar and is_exact(numbers, numbers.live(rows))):
                     raise DeclinedError("numbers that are compared for equality")
                 program = rolled(LaneProgram, numbers, rows, deep=False, least=4)
             except DeclinedError:

@@ -203,10 +203,7 @@ class Lines:
         """The sums of the numbers in so many vectors as there are places in each: those of the first come first."""
         rows, bit = list(vectors), 1
         while bit < self.width:
-            upper = [self.width + c if c & bit else c for c in range(self.width)]
-            lower = [self.width + c - bit if c & bit else c + bit for c in range(self.width)]
-            pairs = zip(rows[::2], rows[1::2], strict=True)
-            rows = [self.add(self.shuffle(a, b, upper), self.shuffle(a, b, lower)) for a, b in pairs]
+            rows = [self.add(*self.exchanged(a, b, bit)) for a, b in zip(rows[::2], rows[1::2], strict=True)]
             bit *= 2
         return rows[0]
 
@@ -225,12 +222,15 @@ class Lines:
         while bit < self.width:
             after = list(rows)
             for i in (i for i in range(self.width) if not i & bit):
-                j = i | bit
-                upper = [self.width + c - bit if c & bit else c for c in range(self.width)]
-                lower = [self.width + c if c & bit else c + bit for c in range(self.width)]
-                after[i], after[j] = self.shuffle(rows[i], rows[j], upper), self.shuffle(rows[i], rows[j], lower)
+                after[i], after[i | bit] = self.exchanged(rows[i], rows[i | bit], bit)
             rows, bit = after, 2 * bit
         return rows
+
+    def exchanged(self, a: str, b: str, bit: int) -> tuple[str, str]:
+        """Two vectors of which the first one's odd parts and the second one's even ones, so wide, change places."""
+        upper = [self.width + c - bit if c & bit else c for c in range(self.width)]
+        lower = [self.width + c if c & bit else c + bit for c in range(self.width)]
+        return self.shuffle(a, b, upper), self.shuffle(a, b, lower)
 
     def shuffle(self, a: str, b: str, places: list[int]) -> str:
         """The numbers in these places of two vectors, of which the second one's come after the first one's."""
